@@ -1,0 +1,155 @@
+package cache
+
+import (
+	"strings"
+	"time"
+)
+
+// Settings are what a replication group and a cache cluster are both asked to be.
+type Settings struct {
+	Engine        string
+	EngineVersion string // as the API shows it: "7.0", "8.1", "5.0.6"
+	NodeType      string // "cache.t3.micro"
+	Port          int
+	// ParameterGroup and SubnetGroup are names; SubnetGroup may be empty.
+	ParameterGroup   string
+	SubnetGroup      string
+	SecurityGroupIDs []string
+
+	AutoMinorVersionUpgrade bool
+	SnapshotRetention       int    // days; 0 means no automatic backups
+	SnapshotWindow          string // "hh24:mi-hh24:mi", UTC
+	MaintenanceWindow       string // "ddd:hh24:mi-ddd:hh24:mi", UTC
+	NotificationTopicARN    string
+	NetworkType             string // "ipv4"
+	IPDiscovery             string // "ipv4"
+	Tags                    []Tag
+}
+
+// Address is where something answers.
+type Address struct {
+	Host string // an IP address, or a name where names are configured
+	Port int
+}
+
+// IsZero tells whether there is no address.
+func (a Address) IsZero() bool { return a.Host == "" }
+
+// Seed says where the first data of a new group or cluster comes from: one of
+// SnapshotName and ObjectARNs is set.
+type Seed struct {
+	// SnapshotName is a snapshot of the same region.
+	SnapshotName string
+	// ObjectARNs are "arn:aws:s3:::bucket/key.rdb"; exactly one without cluster mode.
+	ObjectARNs []string
+	// Bytes is the size of the files, for the memory check.
+	Bytes int64
+
+	// Observed: Manifest says what was loaded, once it was; Verified that the
+	// live node was compared with it.
+	Manifest *Manifest `json:",omitempty"`
+	Verified bool
+}
+
+// Deletion says how a resource is to go.
+type Deletion struct {
+	RequestedAt   time.Time
+	FinalSnapshot string // name of a snapshot to take first; "" for none
+	RetainPrimary bool   // the primary stays as a cache cluster of its own
+}
+
+// ReplicationGroup is one primary and its replicas. Asked for: everything up to
+// Deletion. Seen: the rest.
+type ReplicationGroup struct {
+	Region, ID  string
+	Description string
+	Settings
+	// Members are the ids of the cache clusters, in the order of their numbers.
+	Members             []string
+	AutomaticFailover   bool
+	MultiAZ             bool
+	SnapshottingCluster string
+	Seed                *Seed `json:",omitempty"`
+	CreatedAt           time.Time
+	Deletion            *Deletion `json:",omitempty"`
+
+	Status Status
+	// Reason is why the status is a failed one.
+	Reason string
+	// Primary is the id of the member that is primary.
+	Primary string
+	// PrimaryEndpoint and ReaderEndpoint keep their address for the life of the group.
+	PrimaryEndpoint, ReaderEndpoint Address
+	// Secret is the password of Holdfast's own administrator on every node of
+	// the group. It is never shown.
+	Secret string
+}
+
+// Key is where the group is stored.
+func (g *ReplicationGroup) Key() string { return Key(g.Region, g.ID) }
+
+// CacheCluster is one Redis or Valkey node, on its own or as the member of a
+// group. Asked for: everything up to Deletion. Seen: the rest.
+type CacheCluster struct {
+	Region, ID string
+	GroupID    string // "" when it stands alone
+	Settings
+	Zone      string // availability zone, "us-east-1a"
+	Seed      *Seed  `json:",omitempty"` // only when it stands alone
+	CreatedAt time.Time
+	Deletion  *Deletion `json:",omitempty"`
+
+	Status Status
+	Reason string
+	// Secret as in ReplicationGroup; used when the cluster stands alone.
+	Secret string
+	Node   Node
+}
+
+// Key is where the cluster is stored.
+func (c *CacheCluster) Key() string { return Key(c.Region, c.ID) }
+
+// Node is the one engine process of a cache cluster.
+type Node struct {
+	// Address is the node's own, for life.
+	Address Address
+	// Build names the installed engine that really serves: "redis-7.0.15".
+	Build string
+
+	// Process is the running engine; nil when none is known to run.
+	Process *Process `json:",omitempty"`
+	// Role, Primary and Binds that the node was last told: whether it leads,
+	// whom it follows, and which endpoints it answers on besides its own address.
+	Role    Role
+	Primary Address  `json:",omitzero"`
+	Binds   []string `json:",omitempty"`
+	// Ready is true once the node answered, had its data and, as a replica,
+	// was in step with its primary.
+	Ready bool
+	// StartedAt and ExitedAt of the last run; Failures counts exits that nobody asked for since the last stable run.
+	StartedAt, ExitedAt time.Time
+	Failures            int
+	// Recovering is set from an unasked exit until the node is ready again.
+	Recovering bool
+	// Parked says that the node was stopped with its data in its seed file, to be
+	// loaded at the next start.
+	Parked bool
+	// Gone is set once the process and the directory have been removed for good.
+	Gone bool
+}
+
+// Process identifies one process for as long as the machine is up: a process
+// id alone may be given to another.
+type Process struct {
+	PID       int
+	StartTime uint64 // clock ticks since boot, as the kernel tells
+	BootID    string
+}
+
+// Origin names where a seed comes from, for people.
+func (s *Seed) Origin() string {
+	if s.SnapshotName != "" {
+		return "snapshot " + s.SnapshotName
+	}
+	return strings.Join(s.ObjectARNs, ", ")
+}
