@@ -1,0 +1,191 @@
+package control
+
+import (
+	"context"
+
+	"holdfast.dev/internal/cache"
+	"holdfast.dev/internal/records"
+	"holdfast.dev/internal/store"
+)
+
+// NewCluster is what CreateCacheCluster asks for: one node that stands alone.
+type NewCluster struct {
+	ID string
+	Asked
+	Nodes *int
+	Zone  string
+}
+
+// CreateCacheCluster writes a new cluster down.
+func (c *Control) CreateCacheCluster(ctx context.Context, region string, in NewCluster) (*cache.CacheCluster, error) {
+	if err := checkNewCluster(region, &in); err != nil {
+		return nil, err
+	}
+	id := lower(in.ID)
+	err := c.DB.View(ctx, func(tx *store.Tx) error {
+		_, taken, err := records.Clusters.Get(tx, cache.Key(region, id))
+		if err == nil && taken {
+			err = cache.Faultf(codeClusterExists, "Cache cluster %s already exists.", id)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.prepare(ctx, region, id, 1, &in.Asked)
+	if err != nil {
+		return nil, err
+	}
+	var out cache.CacheCluster
+	err = c.withAddresses(ctx, 1, d.Port, func(tx *store.Tx, at []cache.Address, next int) error {
+		out = d.newCluster(region, id, at[0], cache.RolePrimary)
+		out.Seed, out.CreatedAt, out.Secret = d.seed, c.Now(), newSecret()
+		return c.putAlone(tx, &out, in.Zone, d, next)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+func checkNewCluster(region string, in *NewCluster) error {
+	if err := checkID("CacheClusterId", in.ID, maxClusterID); err != nil {
+		return err
+	}
+	if err := checkAsked(region, &in.Asked); err != nil {
+		return err
+	}
+	if n := orElse(in.Nodes, 1); n != 1 && lower(in.Engine) != cache.Memcached {
+		return invalid("The parameter NumCacheNodes must be 1 for redis and valkey. Provided value: %d", n)
+	}
+	if in.Zone != "" {
+		return checkZones(region, []string{in.Zone})
+	}
+	return nil
+}
+
+// putAlone writes everything that belongs to a new cluster of its own.
+func (c *Control) putAlone(tx *store.Tx, k *cache.CacheCluster, zone string, d *decided, next int) error {
+	subnets, err := subnetGroup(tx, k.Region, k.SubnetGroup)
+	if err != nil {
+		return err
+	}
+	exceeded, err := c.reserve(tx, k.Region, 1, d.node)
+	if err != nil {
+		return err
+	}
+	var asked []string
+	if zone != "" {
+		asked = []string{zone}
+	}
+	k.Zone = place(k.Region, 1, asked, subnets)[0]
+	if err := putCluster(tx, *k); err != nil {
+		return err
+	}
+	claims := []records.AddressClaim{{Address: k.Node.Address, Owner: records.ClusterOwner(k.Key())}}
+	if err := c.claim(tx, next, claims); err != nil {
+		return err
+	}
+	if err := markRestore(tx, k.Region, d.seed, k.Key()); err != nil {
+		return err
+	}
+	return c.tell(tx, k.Region, cache.EventCluster, k.ID, append(d.notes, exceeded)...)
+}
+
+// DescribeCacheClusters returns the cluster of that id, or, if id is empty, the
+// page of the region's clusters: all, or those that stand alone.
+func (c *Control) DescribeCacheClusters(ctx context.Context, region, id string, alone bool, page Page[cache.CacheCluster]) ([]cache.CacheCluster, error) {
+	var out []cache.CacheCluster
+	err := c.DB.View(ctx, func(tx *store.Tx) error {
+		if id != "" {
+			k, err := getCluster(tx, region, id)
+			out = []cache.CacheCluster{k}
+			return err
+		}
+		all, err := records.Clusters.List(tx, records.InRegion(region))
+		if err != nil {
+			return err
+		}
+		if alone {
+			all = keepIf(all, func(k *cache.CacheCluster) bool { return k.GroupID == "" })
+		}
+		out, err = page.of(all)
+		return err
+	})
+	return out, err
+}
+
+func keepIf[T any](all []T, keep func(*T) bool) []T {
+	out := all[:0]
+	for i := range all {
+		if keep(&all[i]) {
+			out = append(out, all[i])
+		}
+	}
+	return out
+}
+
+func getCluster(tx *store.Tx, region, id string) (cache.CacheCluster, error) {
+	k, ok, err := records.Clusters.Get(tx, cache.Key(region, lower(id)))
+	if err == nil && !ok {
+		err = clusterNotFound(id)
+	}
+	return k, err
+}
+
+// DeleteCacheCluster writes down that a cluster is to go, after a last snapshot
+// if finalSnapshot names one.
+func (c *Control) DeleteCacheCluster(ctx context.Context, region, id, finalSnapshot string) (*cache.CacheCluster, error) {
+	if finalSnapshot != "" {
+		if err := checkID("FinalSnapshotIdentifier", finalSnapshot, maxSnapshotName); err != nil {
+			return nil, err
+		}
+	}
+	var k cache.CacheCluster
+	err := c.DB.Update(ctx, func(tx *store.Tx) error {
+		var err error
+		if k, err = getCluster(tx, region, id); err != nil {
+			return err
+		}
+		if k.GroupID != "" {
+			return refuseMember(tx, &k)
+		}
+		ended := k.Status == cache.StatusRestoreFailed
+		if k.Status != cache.StatusAvailable && !ended {
+			return cache.Faultf(codeClusterState, "Cache cluster %s has status %s which is not valid for deletion.", k.ID, k.Status)
+		}
+		if finalSnapshot != "" {
+			if ended {
+				return cache.Faultf(codeClusterState, "Cache cluster %s has status %s: it has no data for a final snapshot.", k.ID, k.Status)
+			}
+			if err := c.putSnapshot(tx, snapshotOfCluster(&k), finalSnapshot, nil); err != nil {
+				return err
+			}
+		}
+		k.Status = cache.StatusDeleting
+		k.Deletion = &cache.Deletion{RequestedAt: c.Now(), FinalSnapshot: lower(finalSnapshot)}
+		return records.Clusters.Put(tx, k.Key(), k)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &k, nil
+}
+
+// refuseMember says why a member of a group is not deleted by itself.
+func refuseMember(tx *store.Tx, k *cache.CacheCluster) error {
+	g, err := getGroup(tx, k.Region, k.GroupID)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(g.Members) == 1:
+		return cache.Faultf(codeClusterState,
+			"Cannot delete the cache cluster since it is the only member of a replication group. Delete the replication group instead.")
+	case g.Primary == k.ID:
+		return cache.Faultf(codeClusterState, "Cache cluster %s is serving as primary for replication group %s and cannot be deleted. "+
+			"To delete the entire replication group, use DeleteReplicationGroup.", k.ID, g.ID)
+	}
+	return invalid("Cache cluster %s is a replica of replication group %s. Removing a replica is not supported by this endpoint yet; "+
+		"to delete the entire replication group, use DeleteReplicationGroup.", k.ID, g.ID)
+}

@@ -1,0 +1,92 @@
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"slices"
+
+	"holdfast.dev/internal/cache"
+	"holdfast.dev/internal/records"
+	"holdfast.dev/internal/store"
+)
+
+// newSecret makes the password of Holdfast's own administrator: 32 random bytes
+// in hex. crypto/rand never fails.
+func newSecret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// prepare does what both kinds of creation do before their transaction.
+func (c *Control) prepare(ctx context.Context, region, id string, nodes int, a *Asked) (*decided, error) {
+	seed, from, err := c.findSeed(ctx, region, a)
+	if err != nil {
+		return nil, err
+	}
+	d, err := c.decide(region, id, a, from)
+	if err != nil {
+		return nil, err
+	}
+	d.seed = seed
+	if seed == nil {
+		return d, nil
+	}
+	if !d.node.Snapshots {
+		return nil, cache.Faultf(codeSnapshotFeature, "Snapshots are not supported on the node type %s.", d.NodeType)
+	}
+	usable := cache.DataMemory(d.node, cache.EffectiveParameters(d.ParameterGroup, d.NodeType, d.EngineVersion))
+	return d, checkData(seed.Bytes, nodes, d.node, usable, c.Memory.Available())
+}
+
+// subnetGroup reads the subnet group that a new cache names; nil if none.
+func subnetGroup(tx *store.Tx, region, name string) (*cache.SubnetGroup, error) {
+	if name == "" {
+		return nil, nil
+	}
+	g, ok, err := records.SubnetGroups.Get(tx, cache.Key(region, name))
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, subnetGroupNotFound(name)
+	}
+	return &g, nil
+}
+
+// newCluster makes the record of one node.
+func (d *decided) newCluster(region, id string, at cache.Address, role cache.Role) cache.CacheCluster {
+	k := cache.CacheCluster{
+		Region: region, ID: id, Settings: d.Settings,
+		Status: cache.StatusCreating,
+		Node:   cache.Node{Address: at, Build: d.choice.Build, Role: role},
+	}
+	k.SecurityGroupIDs, k.Tags = slices.Clone(k.SecurityGroupIDs), slices.Clone(k.Tags)
+	return k
+}
+
+// putCluster stores a new node's record if its name is free.
+func putCluster(tx *store.Tx, k cache.CacheCluster) error {
+	_, taken, err := records.Clusters.Get(tx, k.Key())
+	if err != nil {
+		return err
+	}
+	if taken {
+		return cache.Faultf(codeClusterExists, "Cache cluster %s already exists.", k.ID)
+	}
+	return records.Clusters.Put(tx, k.Key(), k)
+}
+
+// tell writes notes down as events.
+func (c *Control) tell(tx *store.Tx, region, sourceType, id string, notes ...string) error {
+	for _, n := range notes {
+		if n == "" {
+			continue
+		}
+		if err := records.AddEvent(tx, region, sourceType, id, n, c.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
