@@ -1,0 +1,53 @@
+// Package engine makes one node be what its specification says: it writes the
+// configuration of a Redis or Valkey server, starts it or finds the one that
+// runs, asks it how it is, and changes its role, addresses and parameters while
+// it runs. What differs from one version to another stands in tables
+// (directives, parameters, commands), not in the code.
+//
+// # Contract
+//
+//   - Every method may be called again for something that has already happened.
+//     One node is worked on by one caller at a time: calls for the same key wait
+//     for each other, except Probe, AwaitReady and the read-only ones.
+//   - A node's directory is <DataDir>/nodes/<region>/<id>, mode 0700, and
+//     everything in it belongs to the node. Files with secrets are 0600.
+//   - A node that is not Seeded and whose parameters ask for no persistence
+//     starts empty, always: Start removes whatever an earlier run left. A Seeded
+//     node starts from SeedPath or not at all.
+//   - No secret is ever on a command line, in a log or in an error.
+//   - An error that another attempt cannot cure wraps cache.ErrPermanent and
+//     carries the engine's own last words.
+//
+// # A primary that comes back empty
+//
+// A primary without persistence that is started again holds nothing, and its
+// replicas, which know its address, would follow it and become empty too. The
+// caller must promote a replica first (Reconfigure with a zero Primary) and
+// start the former primary as a replica; Start cannot see the other nodes and
+// does not try to.
+//
+// # Addresses
+//
+// A node listens at its own address and at Binds, the endpoints it holds. The
+// engine binds those itself, so the kernel sees to it that only one process can
+// hold each: binding one that another process still holds fails, also when that
+// process hangs, until it is killed. Outgoing links leave from the node's own
+// address. A promoted node accepts writes before it takes an endpoint, and a
+// demoted one lets go of it, and cuts the clients that came through it, before
+// it becomes a replica. Redis before 7.0 cannot change its addresses while it
+// runs: for such builds (CanRebind) Binds must stay empty and a forwarder
+// stands in front.
+//
+// An engine that is told to change its addresses just after it forked, before
+// the child has closed what it inherited, gets neither the new ones nor the old ones
+// back, and listens nowhere. Reconfigure keeps at it until the node answers again.
+//
+// # Users
+//
+// The administrator's password is in the configuration as a SHA-256 hash, and
+// in the clear only as masterauth, which needs it so. Everyone else is the
+// default user, without a password, from whom the commands that ElastiCache
+// withholds are withheld. ACL LIST shows the administrator's name and hash to
+// everybody: no version can hide a user. The hash is of 256 random bits, which
+// nobody finds by trying.
+package engine

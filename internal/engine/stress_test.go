@@ -1,0 +1,163 @@
+package engine_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"holdfast.dev/internal/cache"
+	"holdfast.dev/internal/engine"
+	"holdfast.dev/internal/engine/catalog"
+	"holdfast.dev/internal/testkit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// While it reads its data a node answers, and says so.
+func TestLoading(t *testing.T) {
+	each(t, func(t *testing.T, b *bench, build catalog.Build) {
+		source := testkit.StartServer(t, build)
+		source.Must("DEBUG", "POPULATE", 500000)
+		source.Must("SAVE")
+		data, err := os.ReadFile(filepath.Join(source.Dir, "dump.rdb"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		source.Stop()
+		spec := b.spec(build, "orders-001")
+		spec.Seeded = true
+		b.plant(spec, data)
+		if _, err := b.Start(b.context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		var ready sync.WaitGroup
+		ready.Go(func() {
+			h, err := b.AwaitReady(b.context(), spec)
+			if err != nil || h.Keys != 500000 || h.Loading {
+				t.Errorf("ready: %+v, %v", h, err)
+			}
+		})
+		defer ready.Wait()
+		seen := 0
+		for {
+			h, err := b.Probe(b.context(), spec)
+			if errors.Is(err, engine.ErrRefused) {
+				continue // not listening yet
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !h.Loading {
+				break
+			}
+			seen++
+		}
+		if seen == 0 {
+			t.Fatal("it was never seen loading")
+		}
+		t.Logf("%s: %d probes while it was loading", build.Name, seen)
+	})
+}
+
+// A child that saves outlives its server; it must not come in the way of the next.
+func TestOrphanOfASave(t *testing.T) {
+	each(t, func(t *testing.T, b *bench, build catalog.Build) {
+		spec := b.spec(build, "orders-001")
+		p := b.up(spec)
+		admin := b.login(spec.Address.Host, spec.Address.Port, engine.AdminUser, secret)
+		for i := range 100 {
+			b.do(admin, "SET", fmt.Sprint("k", i), "v")
+		}
+		b.do(admin, "CONFIG", "SET", "rdb-key-save-delay", "100000")
+		b.do(admin, "BGSAVE")
+		if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		closed(t, "exit", b.Exited(p))
+		refs, err := b.sup.List(b.context())
+		if err != nil || len(refs) != 1 || refs[0].PID != 0 {
+			t.Fatalf("the child did not outlive its parent, so this tests nothing: %v, %v", refs, err)
+		}
+		p = b.up(spec)
+		if h, err := b.Probe(b.context(), spec); err != nil || h.Keys != 0 {
+			t.Fatalf("%+v, %v", h, err)
+		}
+		// The same at a stop, with the server alive.
+		admin = b.login(spec.Address.Host, spec.Address.Port, engine.AdminUser, secret)
+		for i := range 100 {
+			b.do(admin, "SET", fmt.Sprint("k", i), "v")
+		}
+		b.do(admin, "CONFIG", "SET", "rdb-key-save-delay", "100000")
+		b.do(admin, "BGSAVE")
+		begin := time.Now()
+		b.down(spec, &p)
+		if refs, err := b.sup.List(b.context()); err != nil || len(refs) != 0 {
+			t.Fatalf("left: %v, %v", refs, err)
+		}
+		t.Logf("%s: stopped in %v", build.Name, time.Since(begin))
+		files, err := filepath.Glob(filepath.Join(filepath.Dir(b.SeedPath(spec)), "*.rdb"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			t.Logf("left behind, to be removed at the next start: %s", filepath.Base(f))
+		}
+	})
+}
+
+// Calls for one node from everywhere at once end in one process.
+func TestConcurrentStarts(t *testing.T) {
+	b := newBench(t)
+	spec := b.spec(b.builds[2], "orders-001")
+	var all sync.WaitGroup
+	got := make([]cache.Process, 20)
+	for i := range got {
+		all.Go(func() {
+			p, err := b.Start(b.context(), spec)
+			if err == nil {
+				_, err = b.AwaitReady(b.context(), spec)
+			}
+			if err == nil {
+				err = b.Reconfigure(b.context(), spec)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			got[i] = p
+		})
+	}
+	all.Wait()
+	for _, p := range got {
+		if p != got[0] {
+			t.Fatalf("two processes: %v and %v", p, got[0])
+		}
+	}
+}
+
+// Many nodes at once become ready.
+func TestManyNodes(t *testing.T) {
+	b := newBench(t)
+	var all sync.WaitGroup
+	begin := time.Now()
+	for i := range 24 {
+		spec := b.spec(b.builds[i%len(b.builds)], fmt.Sprintf("n-%03d", i))
+		all.Go(func() {
+			if _, err := b.Start(b.context(), spec); err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := b.AwaitReady(b.context(), spec); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("24 nodes ready in %v", time.Since(begin))
+}
