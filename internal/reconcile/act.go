@@ -1,0 +1,171 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"holdfast.dev/internal/cache"
+	"holdfast.dev/internal/records"
+	"holdfast.dev/internal/store"
+)
+
+// act does one action and returns what is to be written down of it.
+func (r *Runner) act(ctx context.Context, unit string, a Action) (outcome, error) {
+	switch a.Kind {
+	case actCopy, actExport, actErase:
+		return r.actOnSnapshot(ctx, a)
+	case actSnapshot:
+		return r.snapshot(ctx, unit, a)
+	}
+	if a.Kind == actAbandon && unit == snapshotUnit(a.Target) {
+		return r.abandonTransfer(a), nil
+	}
+	v, err := r.view(ctx, unit)
+	if err != nil {
+		return nil, err
+	}
+	switch a.Kind {
+	case actAbandon:
+		return r.abandonSnapshot(v, a), nil
+	case actForward:
+		return nil, r.forward(ctx, a)
+	case actUnforward:
+		return nil, r.unforward(ctx, a)
+	case actPromote:
+		return r.promote(ctx, v)
+	case actFinish:
+		return r.finish(ctx, v)
+	case actGiveUp:
+		return r.giveUp(unit, v, a.Reason), nil
+	case actKeep:
+		return r.keep(v), nil
+	case actDrop:
+		return r.drop(unit, v), nil
+	}
+	_, id := cache.SplitKey(a.Target)
+	m := v.member(id)
+	if m == nil {
+		return nil, fmt.Errorf("%s is no member of %s any more", id, unit)
+	}
+	return r.actOnNode(ctx, a.Kind, v, m)
+}
+
+func (r *Runner) actOnNode(ctx context.Context, k Kind, v *View, m *cache.CacheCluster) (outcome, error) {
+	w := v.wants(v.endpoints())[m.ID]
+	spec := v.spec(m, w)
+	switch k {
+	case actSeed:
+		return r.seed(ctx, v, m, spec)
+	case actStart:
+		return r.start(ctx, v, m, spec, w)
+	case actReady:
+		return r.ready(ctx, m, spec)
+	case actConfigure:
+		return r.configure(ctx, v, m, spec, w)
+	case actVerify:
+		return r.verify(ctx, v, m, spec)
+	case actRemove:
+		return r.remove(ctx, m, spec)
+	}
+	return nil, fmt.Errorf("there is no action %q", k)
+}
+
+// view reads one unit afresh: what an action does is decided by the records as
+// they are when it runs.
+func (r *Runner) view(ctx context.Context, name string) (*View, error) {
+	kind, key, _ := strings.Cut(name, " ")
+	v := &View{CanRebind: map[string]bool{}}
+	err := r.DB.View(ctx, func(tx *store.Tx) error {
+		if kind == "cluster" {
+			c, ok, err := records.Clusters.Get(tx, key)
+			if ok {
+				v.Members = []cache.CacheCluster{c}
+			}
+			return err
+		}
+		g, ok, err := records.Groups.Get(tx, key)
+		if err != nil || !ok {
+			return err
+		}
+		v.Group = &g
+		for _, id := range g.Members {
+			c, ok, err := records.Clusters.Get(tx, cache.Key(g.Region, id))
+			if err != nil {
+				return err
+			}
+			if ok {
+				v.Members = append(v.Members, c)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if v.Group == nil && len(v.Members) == 0 {
+		return nil, fmt.Errorf("%s is not there any more", name)
+	}
+	for i := range v.Members {
+		b := v.Members[i].Node.Build
+		v.CanRebind[b] = r.Engines.CanRebind(b)
+	}
+	return v, nil
+}
+
+// changeCluster changes one cluster's record; one that is gone is left gone.
+func changeCluster(tx *store.Tx, key string, change func(*cache.CacheCluster)) error {
+	c, ok, err := records.Clusters.Get(tx, key)
+	if err != nil || !ok {
+		return err
+	}
+	change(&c)
+	return records.Clusters.Put(tx, key, c)
+}
+
+func changeGroup(tx *store.Tx, key string, change func(*cache.ReplicationGroup)) error {
+	g, ok, err := records.Groups.Get(tx, key)
+	if err != nil || !ok {
+		return err
+	}
+	change(&g)
+	return records.Groups.Put(tx, key, g)
+}
+
+func changeSnapshot(tx *store.Tx, key string, change func(*cache.Snapshot)) error {
+	s, ok, err := records.Snapshots.Get(tx, key)
+	if err != nil || !ok {
+		return err
+	}
+	change(&s)
+	return records.Snapshots.Put(tx, key, s)
+}
+
+// changeSeed changes the seed of the unit that a member belongs to.
+func changeSeed(tx *store.Tx, v *View, change func(*cache.Seed)) error {
+	if v.Group != nil {
+		return changeGroup(tx, v.Group.Key(), func(g *cache.ReplicationGroup) {
+			if g.Seed != nil {
+				change(g.Seed)
+			}
+		})
+	}
+	return changeCluster(tx, v.Members[0].Key(), func(c *cache.CacheCluster) {
+		if c.Seed != nil {
+			change(c.Seed)
+		}
+	})
+}
+
+// event adds a line to DescribeEvents.
+func (r *Runner) event(tx *store.Tx, region, sourceType, id, format string, args ...any) error {
+	return records.AddEvent(tx, region, sourceType, id, fmt.Sprintf(format, args...), r.Now())
+}
+
+// unitEvent adds a line about the group, or the cluster that stands alone.
+func (r *Runner) unitEvent(tx *store.Tx, v *View, format string, args ...any) error {
+	if v.Group != nil {
+		return r.event(tx, v.Group.Region, cache.EventGroup, v.Group.ID, format, args...)
+	}
+	return r.event(tx, v.Members[0].Region, cache.EventCluster, v.Members[0].ID, format, args...)
+}

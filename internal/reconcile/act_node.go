@@ -1,0 +1,233 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	"holdfast.dev/internal/cache"
+	"holdfast.dev/internal/records"
+	"holdfast.dev/internal/store"
+)
+
+func (r *Runner) seed(ctx context.Context, v *View, m *cache.CacheCluster, spec cache.NodeSpec) (outcome, error) {
+	s := v.seed()
+	job := cache.SeedJob{Region: m.Region, Path: r.Engines.SeedPath(spec), Build: m.Node.Build}
+	if s.SnapshotName != "" {
+		from, err := r.snapshotRecord(ctx, cache.Key(m.Region, s.SnapshotName))
+		if err != nil {
+			return nil, err
+		}
+		job.From = &from
+	} else {
+		job.ObjectARN = s.ObjectARNs[0]
+	}
+	manifest, err := r.Transfers.Seed(ctx, job)
+	if err != nil {
+		return nil, fmt.Errorf("cannot restore %s: %w", s.Origin(), err)
+	}
+	return func(tx *store.Tx) error {
+		return changeSeed(tx, v, func(s *cache.Seed) { s.Manifest = &manifest })
+	}, nil
+}
+
+func (r *Runner) snapshotRecord(ctx context.Context, key string) (cache.Snapshot, error) {
+	var s cache.Snapshot
+	err := r.DB.View(ctx, func(tx *store.Tx) error {
+		found, ok, err := records.Snapshots.Get(tx, key)
+		if err == nil && !ok {
+			err = fmt.Errorf("there is no snapshot %s any more: %w", key, cache.ErrPermanent)
+		}
+		s = found
+		return err
+	})
+	return s, err
+}
+
+func (r *Runner) start(ctx context.Context, v *View, m *cache.CacheCluster, spec cache.NodeSpec, w want) (outcome, error) {
+	if v.orphaned() && v.isPrimary(m) {
+		return nil, nil // a replica got its data after this was planned
+	}
+	if m.Node.Parked {
+		// A file that is gone has been loaded once, by a run whose end was not
+		// seen: what it held died with that run, as it would have without parking.
+		if _, err := os.Stat(r.Engines.SeedPath(spec)); errors.Is(err, fs.ErrNotExist) {
+			spec.Seeded = false
+		}
+	}
+	p, err := r.Engines.Start(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", m.ID, err)
+	}
+	return func(tx *store.Tx) error {
+		return changeCluster(tx, m.Key(), func(c *cache.CacheCluster) {
+			n := &c.Node
+			n.Process, n.Ready, n.StartedAt = &p, false, r.Now()
+			n.Role, n.Primary, n.Binds = w.Role, w.Primary, w.Binds
+		})
+	}, nil
+}
+
+func (r *Runner) ready(ctx context.Context, m *cache.CacheCluster, spec cache.NodeSpec) (outcome, error) {
+	h, err := r.Engines.AwaitReady(ctx, spec)
+	if errors.Is(err, cache.ErrAmbiguous) {
+		return func(tx *store.Tx) error { return TellAgain(tx, m) }, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s does not become ready: %w", m.ID, err)
+	}
+	if m.Node.Parked {
+		if err := r.Engines.ClearSeed(ctx, spec); err != nil {
+			return nil, err
+		}
+	}
+	return func(tx *store.Tx) error {
+		c, ok, err := records.Clusters.Get(tx, m.Key())
+		if err != nil || !ok || !sameProcess(c.Node.Process, m.Node.Process) {
+			return err // it ended meanwhile, and what ended is not ready
+		}
+		recovered := c.Node.Recovering
+		c.Node.Ready, c.Node.Recovering, c.Node.Parked = true, false, false
+		if err := records.Clusters.Put(tx, c.Key(), c); err != nil || !recovered {
+			return err
+		}
+		if err := r.event(tx, c.Region, cache.EventCluster, c.ID, "Finished recovery for cache nodes %s", cache.NodeID); err != nil {
+			return err
+		}
+		if c.Node.Role != cache.RolePrimary || h.Keys > 0 {
+			return nil
+		}
+		return r.event(tx, c.Region, cache.EventCluster, c.ID,
+			"Cache node %s restarted without data: it had no replica and its parameter group keeps none on disk (appendonly no)", cache.NodeID)
+	}, nil
+}
+
+// TellAgain makes a node be told its role, addresses and parameters once more:
+// it may have been told something else than its record says. Planned like an
+// attempt that was cut short.
+func TellAgain(tx *store.Tx, c *cache.CacheCluster) error {
+	unit := clusterUnit(c.Key())
+	if c.GroupID != "" {
+		unit = groupUnit(cache.Key(c.Region, c.GroupID))
+	}
+	id := Action{Kind: actConfigure, Target: c.Key()}.ID()
+	if _, open, err := records.Steps.Get(tx, id); open || err != nil {
+		return err
+	}
+	return records.Steps.Put(tx, id, cache.Step{
+		ID: id, Kind: string(actConfigure), Unit: unit, Target: c.Key(), State: cache.StepRunning, Attempts: 1,
+	})
+}
+
+func (r *Runner) configure(ctx context.Context, v *View, m *cache.CacheCluster, spec cache.NodeSpec, w want) (outcome, error) {
+	if err := r.Engines.Reconfigure(ctx, spec); err != nil {
+		return nil, fmt.Errorf("cannot configure %s: %w", m.ID, err)
+	}
+	promoted := m.Node.Role == cache.RoleReplica && w.Role == cache.RolePrimary
+	return func(tx *store.Tx) error {
+		err := changeCluster(tx, m.Key(), func(c *cache.CacheCluster) {
+			if sameProcess(c.Node.Process, m.Node.Process) {
+				c.Node.Role, c.Node.Primary, c.Node.Binds = w.Role, w.Primary, w.Binds
+			}
+		})
+		if err != nil || !promoted {
+			return err
+		}
+		return r.unitEvent(tx, v, "Failover to replica node %s completed", m.ID)
+	}, nil
+}
+
+func (r *Runner) verify(ctx context.Context, v *View, m *cache.CacheCluster, spec cache.NodeSpec) (outcome, error) {
+	job := cache.VerifyJob{Path: r.Engines.SeedPath(spec), Node: r.Engines.Admin(spec)}
+	if err := r.Transfers.Verify(ctx, job); err != nil {
+		return nil, fmt.Errorf("the data of %s is not what %s holds: %w", m.ID, v.seed().Origin(), err)
+	}
+	// The file stays until the creation is finished: were this cut short before it
+	// is written down, it would be compared once more.
+	s := *v.seed()
+	return func(tx *store.Tx) error {
+		c, ok, err := records.Clusters.Get(tx, m.Key())
+		if err != nil || !ok || !sameProcess(c.Node.Process, m.Node.Process) {
+			return err // what was compared has died with its process
+		}
+		if err := changeSeed(tx, v, func(s *cache.Seed) { s.Verified = true }); err != nil {
+			return err
+		}
+		return r.unitEvent(tx, v, "Restored %d keys from %s; fingerprint %s verified on the running node",
+			s.Manifest.Keys, s.Origin(), s.Manifest.Fingerprint)
+	}, nil
+}
+
+func (r *Runner) remove(ctx context.Context, m *cache.CacheCluster, spec cache.NodeSpec) (outcome, error) {
+	if err := r.Engines.Stop(ctx, spec, m.Node.Process); err != nil {
+		return nil, fmt.Errorf("cannot stop %s: %w", m.ID, err)
+	}
+	if err := r.Engines.Remove(ctx, spec); err != nil {
+		return nil, fmt.Errorf("cannot delete the directory of %s: %w", m.ID, err)
+	}
+	return func(tx *store.Tx) error {
+		return changeCluster(tx, m.Key(), func(c *cache.CacheCluster) {
+			c.Node.Process, c.Node.Ready, c.Node.Recovering, c.Node.Gone = nil, false, false, true
+		})
+	}, nil
+}
+
+// promote chooses the replica that has seen the most and writes down that it
+// leads; telling it so is the next action. The old primary is made sure to be
+// dead first, so that no write it might still take is acknowledged and lost.
+func (r *Runner) promote(ctx context.Context, v *View) (outcome, error) {
+	if !v.orphaned() {
+		return nil, nil // the primary has come back since this was planned
+	}
+	old := v.primary()
+	if old != nil {
+		if err := r.Engines.Stop(ctx, v.spec(old, want{}), old.Node.Process); err != nil {
+			return nil, fmt.Errorf("cannot make sure that %s is dead: %w", old.ID, err)
+		}
+	}
+	var best *cache.CacheCluster
+	offset := int64(-1)
+	for _, m := range v.readyReplicas() {
+		h, err := r.Engines.Probe(ctx, v.asTold(m))
+		if err == nil && h.Offset > offset {
+			best, offset = m, h.Offset
+		}
+	}
+	if best == nil {
+		return nil, fmt.Errorf("no replica of %s answers: %w", v.Group.ID, cache.ErrAmbiguous)
+	}
+	return func(tx *store.Tx) error {
+		if err := changeGroup(tx, v.Group.Key(), func(g *cache.ReplicationGroup) { g.Primary = best.ID }); err != nil {
+			return err
+		}
+		return r.event(tx, best.Region, cache.EventCluster, best.ID,
+			"Failover from primary node %s to replica node %s", v.Group.Primary, best.ID)
+	}, nil
+}
+
+func (r *Runner) forward(ctx context.Context, a Action) error {
+	if err := r.Endpoints.Set(ctx, a.At, a.To); err != nil {
+		return fmt.Errorf("cannot answer at %s: %w", hostPort(a.At), err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forwards[a.At] = slices.Clone(a.To)
+	return nil
+}
+
+func (r *Runner) unforward(ctx context.Context, a Action) error {
+	if err := r.Endpoints.Remove(ctx, a.At); err != nil {
+		return fmt.Errorf("cannot stop answering at %s: %w", hostPort(a.At), err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.forwards, a.At)
+	return nil
+}
+
+func sameProcess(a, b *cache.Process) bool {
+	return a != nil && b != nil && *a == *b
+}

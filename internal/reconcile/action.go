@@ -1,0 +1,85 @@
+package reconcile
+
+import (
+	"time"
+
+	"holdfast.dev/internal/cache"
+)
+
+// Kind of an action.
+type Kind string
+
+// The actions. Target is the key of a cache cluster unless said otherwise.
+const (
+	actSeed      Kind = "seed"      // put the first data where the engine will load it
+	actStart     Kind = "start"     // start the process
+	actReady     Kind = "ready"     // wait until the node has its data
+	actConfigure Kind = "configure" // tell the running node its role and addresses
+	actVerify    Kind = "verify"    // compare the node with what it was seeded from
+	actPromote   Kind = "promote"   // choose a replica to lead; target: the group
+	actForward   Kind = "forward"   // stand in front of nodes; target: the endpoint
+	actUnforward Kind = "unforward" // stop doing so
+	actFinish    Kind = "finish"    // creation is complete; target: the unit
+	actGiveUp    Kind = "give-up"   // creation has failed; target: the unit
+	actRemove    Kind = "remove"    // stop the process and delete its directory
+	actDrop      Kind = "drop"      // delete the records; target: the unit
+	actKeep      Kind = "keep"      // deletion is called off; target: the unit
+	actSnapshot  Kind = "snapshot"  // back up; target: the snapshot
+	actCopy      Kind = "copy"      // copy a snapshot; target: the new one
+	actExport    Kind = "export"    // write a snapshot into a bucket; target: the snapshot
+	actErase     Kind = "erase"     // delete a snapshot's files and record; target: the snapshot
+	actAbandon   Kind = "abandon"   // a snapshot, copy or export has failed for good; target: the snapshot
+)
+
+// Action is one thing to do.
+type Action struct {
+	Kind   Kind
+	Target string
+	// Source is the node that a snapshot reads, by key.
+	Source string
+	// At and To belong to forward and unforward.
+	At cache.Address
+	To []cache.Address
+	// Reason belongs to give-up and abandon.
+	Reason string
+}
+
+// ID is the same for the same need, so that it names the action's step.
+func (a Action) ID() string { return string(a.Kind) + " " + a.Target }
+
+// Decision is what Plan says.
+type Decision struct {
+	// Do are the actions that are due; they may run side by side.
+	Do []Action
+	// Cancel are the ids of running actions that have lost their sense.
+	Cancel []string
+	// Again is when to plan anew even if nothing changes; zero for never.
+	Again time.Time
+}
+
+// Attempts after which an action is given up, where that ends in a failed
+// status; all others are tried for ever, ever more slowly.
+var attemptsFor = map[Kind]int{
+	actSeed:   4,
+	actStart:  6,
+	actReady:  4,
+	actVerify: 3,
+	// These two end a creation; a unit that serves tries them for ever.
+	actConfigure: 8,
+	actForward:   8,
+	actSnapshot:  3,
+	actCopy:      4,
+	actExport:    4,
+}
+
+// retryDelay is how long a failed action rests before its next attempt.
+func retryDelay(attempts int) time.Duration {
+	const first, most = 200 * time.Millisecond, 30 * time.Second
+	d := first
+	for range attempts - 1 {
+		if d *= 2; d >= most {
+			return most
+		}
+	}
+	return d
+}

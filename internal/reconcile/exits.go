@@ -1,0 +1,145 @@
+package reconcile
+
+import (
+	"context"
+	"time"
+
+	"holdfast.dev/internal/cache"
+	"holdfast.dev/internal/proc"
+	"holdfast.dev/internal/records"
+	"holdfast.dev/internal/store"
+)
+
+// attend waits for the end of every process that stands in the records, those
+// that an earlier run of the service started too.
+func (r *Runner) attend(ctx context.Context, w *world) {
+	for _, c := range w.clusters {
+		if c.Node.Process == nil || r.attended[*c.Node.Process] {
+			continue
+		}
+		r.attended[*c.Node.Process] = true
+		r.work.Go(func() { r.awaitExit(ctx, c) })
+	}
+}
+
+func (r *Runner) awaitExit(ctx context.Context, c cache.CacheCluster) {
+	p := *c.Node.Process
+	spec := cache.NodeSpec{Key: c.Key(), Build: c.Node.Build, Address: c.Node.Address}
+	var alive bool
+	// Whether it lives has to be known: a node that was taken for dead by mistake
+	// would be replaced while it serves.
+	if !r.insist(ctx, "cannot watch a node's process", c.Key(), func() (err error) {
+		alive, err = r.Engines.Adopt(ctx, spec, p)
+		return err
+	}) {
+		return
+	}
+	if alive {
+		select {
+		case <-r.Engines.Exited(p):
+		case <-ctx.Done():
+			return
+		}
+	}
+	r.insist(ctx, "cannot write a node's end down", c.Key(), func() error { return r.noteExit(ctx, c.Key(), p) })
+}
+
+// insist does something until it succeeds, and returns false if the context
+// ends before that.
+func (r *Runner) insist(ctx context.Context, trouble, node string, do func() error) bool {
+	for attempts := 1; ; attempts++ {
+		err := do()
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		r.Log.Error(trouble, "node", node, "error", err)
+		r.rest(ctx, retryDelay(attempts))
+	}
+}
+
+// rest lets time pass, unless the context ends.
+func (r *Runner) rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// noteExit writes down that a node's process has ended. Planning does the rest.
+func (r *Runner) noteExit(ctx context.Context, key string, p cache.Process) error {
+	return r.DB.Update(ctx, func(tx *store.Tx) error {
+		c, ok, err := records.Clusters.Get(tx, key)
+		if err != nil || !ok || !sameProcess(c.Node.Process, &p) {
+			return err
+		}
+		n := &c.Node
+		wasReady := n.Ready
+		n.Process, n.Ready, n.ExitedAt = nil, false, r.Now()
+		n.Failures = proc.DefaultBackoff.Failures(n.Failures, n.StartedAt, n.ExitedAt)
+		asked := c.Deletion != nil || c.Status == cache.StatusRestoreFailed
+		if wasReady && !asked {
+			n.Recovering = true
+			err := r.event(tx, c.Region, cache.EventCluster, c.ID, "Recovering cache nodes %s", cache.NodeID)
+			if err != nil {
+				return err
+			}
+		}
+		if err := records.Clusters.Put(tx, key, c); err != nil {
+			return err
+		}
+		if c.Status == cache.StatusCreating {
+			return seedAgain(tx, &c)
+		}
+		return nil
+	})
+}
+
+// seedAgain makes a unit that lost its primary while it was being created
+// begin with its seed once more: what had been loaded died with the process.
+func seedAgain(tx *store.Tx, c *cache.CacheCluster) error {
+	again := func(s *cache.Seed) {
+		if s != nil && s.Verified {
+			s.Manifest, s.Verified = nil, false
+		}
+	}
+	if c.GroupID == "" {
+		return changeCluster(tx, c.Key(), func(c *cache.CacheCluster) { again(c.Seed) })
+	}
+	return changeGroup(tx, cache.Key(c.Region, c.GroupID), func(g *cache.ReplicationGroup) {
+		if g.Primary == c.ID {
+			again(g.Seed)
+		}
+	})
+}
+
+// NoteParked writes down, while no Runner runs, that a node refuses writes and
+// that its data are in its seed file, to be loaded at its next start. A Runner
+// that finds it still running makes it serve again.
+func NoteParked(tx *store.Tx, key string) error {
+	return changeCluster(tx, key, func(c *cache.CacheCluster) { c.Node.Parked, c.Node.Ready = true, false })
+}
+
+// NoteStopped writes down, while no Runner runs, that a node was stopped on purpose.
+func NoteStopped(tx *store.Tx, key string) error {
+	c, ok, err := records.Clusters.Get(tx, key)
+	if err != nil || !ok {
+		return err
+	}
+	c.Node.Process, c.Node.Ready, c.Node.Failures = nil, false, 0
+	if err := records.Clusters.Put(tx, key, c); err != nil {
+		return err
+	}
+	// What it is told at its next start it is told anew.
+	if err := records.Steps.Delete(tx, Action{Kind: actConfigure, Target: key}.ID()); err != nil {
+		return err
+	}
+	if c.Status == cache.StatusCreating && !c.Node.Parked {
+		return seedAgain(tx, &c)
+	}
+	return nil
+}

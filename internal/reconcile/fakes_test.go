@@ -1,0 +1,265 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"holdfast.dev/internal/cache"
+)
+
+// fakeMachine stands for everything outside the records: processes, files and
+// forwarders. Like the real ones they outlive a runner.
+type fakeMachine struct {
+	mu        sync.Mutex
+	nextPID   int
+	processes map[string]*fakeProcess // by node key
+	dirs      map[string]bool
+	objects   map[string]bool
+	forwards  map[cache.Address][]cache.Address
+	starts    map[string]int
+	// broken makes the named method fail with this error.
+	broken map[string]error
+	// calls counts every method call, and hook is told of each, before it does anything.
+	calls int
+	hook  func(call int, name string)
+}
+
+type fakeProcess struct {
+	ref    cache.Process
+	spec   cache.NodeSpec
+	loaded bool // it was started with a seed
+	exited chan struct{}
+}
+
+func newMachine() *fakeMachine {
+	return &fakeMachine{
+		nextPID: 100, processes: map[string]*fakeProcess{}, dirs: map[string]bool{}, objects: map[string]bool{},
+		forwards: map[cache.Address][]cache.Address{}, starts: map[string]int{}, broken: map[string]error{},
+	}
+}
+
+// enter is the beginning of every method.
+func (f *fakeMachine) enter(ctx context.Context, name string) error {
+	f.mu.Lock()
+	f.calls++
+	call, hook, err := f.calls, f.hook, f.broken[name]
+	f.mu.Unlock()
+	if hook != nil {
+		hook(call, name)
+	}
+	return errors.Join(ctx.Err(), err)
+}
+
+func (f *fakeMachine) Start(ctx context.Context, spec cache.NodeSpec) (cache.Process, error) {
+	if err := f.enter(ctx, "start"); err != nil {
+		return cache.Process{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := f.processes[spec.Key]; p != nil {
+		return p.ref, nil
+	}
+	if spec.Seeded && !f.objects[f.SeedPath(spec)] {
+		return cache.Process{}, fmt.Errorf("%s has no seed file", spec.Key)
+	}
+	f.nextPID++
+	p := &fakeProcess{ref: cache.Process{PID: f.nextPID}, spec: spec, loaded: spec.Seeded, exited: make(chan struct{})}
+	f.processes[spec.Key], f.dirs[spec.Key] = p, true
+	f.starts[spec.Key]++
+	return p.ref, nil
+}
+
+func (f *fakeMachine) find(ref cache.Process) *fakeProcess {
+	for _, p := range f.processes {
+		if p.ref == ref {
+			return p
+		}
+	}
+	return nil
+}
+
+func (f *fakeMachine) Adopt(ctx context.Context, _ cache.NodeSpec, ref cache.Process) (bool, error) {
+	if err := f.enter(ctx, "adopt"); err != nil {
+		return false, err
+	}
+	return f.alive(ref), nil
+}
+
+func (f *fakeMachine) alive(ref cache.Process) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.find(ref) != nil
+}
+
+var closed = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+func (f *fakeMachine) Exited(ref cache.Process) <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := f.find(ref); p != nil {
+		return p.exited
+	}
+	return closed
+}
+
+// kill ends a node's process as kill -9 does.
+func (f *fakeMachine) kill(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := f.processes[key]; p != nil {
+		delete(f.processes, key)
+		close(p.exited)
+	}
+}
+
+func (f *fakeMachine) AwaitReady(ctx context.Context, spec cache.NodeSpec) (cache.Health, error) {
+	if err := f.enter(ctx, "ready"); err != nil {
+		return cache.Health{}, err
+	}
+	f.mu.Lock()
+	p := f.processes[spec.Key]
+	f.mu.Unlock()
+	if p != nil && p.spec.Primary != spec.Primary {
+		return cache.Health{}, fmt.Errorf("%w: it was told otherwise", cache.ErrAmbiguous)
+	}
+	return f.Probe(ctx, spec)
+}
+
+func (f *fakeMachine) Probe(_ context.Context, spec cache.NodeSpec) (cache.Health, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.processes[spec.Key] == nil {
+		return cache.Health{}, errors.New("nobody answers")
+	}
+	return cache.Health{Offset: 1}, nil
+}
+
+func (f *fakeMachine) Reconfigure(ctx context.Context, spec cache.NodeSpec) error {
+	if err := f.enter(ctx, "configure"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := f.processes[spec.Key]; p != nil {
+		p.spec = spec
+		return nil
+	}
+	return errors.New("nobody answers")
+}
+
+func (f *fakeMachine) Stop(ctx context.Context, spec cache.NodeSpec, _ *cache.Process) error {
+	if err := f.enter(ctx, "stop"); err != nil {
+		return err
+	}
+	f.kill(spec.Key)
+	return nil
+}
+
+func (f *fakeMachine) Remove(ctx context.Context, spec cache.NodeSpec) error {
+	if err := f.enter(ctx, "remove"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.dirs, spec.Key)
+	return nil
+}
+
+func (f *fakeMachine) SeedPath(spec cache.NodeSpec) string { return "seed of " + spec.Key }
+
+func (f *fakeMachine) ClearSeed(ctx context.Context, spec cache.NodeSpec) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.objects, f.SeedPath(spec))
+	return ctx.Err()
+}
+
+func (f *fakeMachine) Admin(spec cache.NodeSpec) cache.Login {
+	return cache.Login{Address: spec.Address, Password: spec.Secret}
+}
+
+func (f *fakeMachine) Unapplied(context.Context, cache.NodeSpec) ([]string, error) {
+	return []string{"odd"}, nil
+}
+
+func (f *fakeMachine) CanRebind(build string) bool { return build == "new" }
+
+// fakeTransfers moves nothing: an object is there or it is not.
+type fakeTransfers struct{ *fakeMachine }
+
+func (f fakeTransfers) Seed(ctx context.Context, job cache.SeedJob) (cache.Manifest, error) {
+	if err := f.enter(ctx, "seed"); err != nil {
+		return cache.Manifest{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.objects[job.Path] = true
+	return cache.Manifest{Keys: 7}, nil
+}
+
+func (f fakeTransfers) Verify(ctx context.Context, _ cache.VerifyJob) error {
+	return f.enter(ctx, "verify")
+}
+
+func (f fakeTransfers) Snapshot(ctx context.Context, job cache.SnapshotJob) (cache.Manifest, error) {
+	if err := f.enter(ctx, "snapshot"); err != nil {
+		return cache.Manifest{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.objects[job.Object] = true
+	return cache.Manifest{Keys: 7}, nil
+}
+
+func (f fakeTransfers) Copy(ctx context.Context, from, to cache.Snapshot) ([]cache.ShardSnapshot, error) {
+	if err := f.enter(ctx, "copy"); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.objects[f.SnapshotObject(to, "0001")] = true
+	return from.Shards, nil
+}
+
+func (f fakeTransfers) Export(ctx context.Context, _ cache.Snapshot, e cache.Export) error {
+	if err := f.enter(ctx, "export"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.objects[e.Bucket+"/"+e.TargetName] = true
+	return nil
+}
+
+func (f fakeTransfers) Erase(ctx context.Context, s cache.Snapshot) error {
+	if err := f.enter(ctx, "erase"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.objects, f.SnapshotObject(s, "0001"))
+	return nil
+}
+
+func (f fakeTransfers) SnapshotObject(s cache.Snapshot, shard string) string {
+	return s.Key() + "/" + shard
+}
+
+// fakeEndpoints are the forwarders.
+type fakeEndpoints struct{ *fakeMachine }
+
+func (f fakeEndpoints) Set(ctx context.Context, at cache.Address, to []cache.Address) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forwards[at] = to
+	return ctx.Err()
+}
+
+func (f fakeEndpoints) Remove(ctx context.Context, at cache.Address) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.forwards, at)
+	return ctx.Err()
+}

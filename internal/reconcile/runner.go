@@ -1,0 +1,184 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"holdfast.dev/internal/cache"
+	"holdfast.dev/internal/records"
+	"holdfast.dev/internal/store"
+)
+
+// Config of a Runner; all fields are needed.
+type Config struct {
+	DB        *store.DB
+	Engines   Engines
+	Transfers Transfers
+	Endpoints Endpoints
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// Limits on what runs side by side: moving data costs all there is, and starting
+// engines costs processor time. More starts at once than there are processors
+// do not come to their end sooner, and the API's callers wait meanwhile.
+const (
+	maxNodeActions = 16
+	maxTransfers   = 2
+)
+
+func maxStarts() int { return max(2, runtime.NumCPU()) }
+
+// Runner carries out what Plan says. Make one with New and call Run once.
+type Runner struct {
+	Config
+	poke       chan struct{} // something ended: plan again
+	nodeSlots  chan struct{}
+	startSlots chan struct{}
+	moveSlots  chan struct{}
+
+	mu       sync.Mutex
+	flights  map[string]map[string]*flight // by unit, by action id
+	forwards map[cache.Address][]cache.Address
+	attended map[cache.Process]bool // whose end is waited for
+	work     sync.WaitGroup
+}
+
+// flight is a running action.
+type flight struct{ cancel context.CancelFunc }
+
+// New makes a runner that does nothing yet.
+func New(c Config) *Runner {
+	return &Runner{
+		Config:     c,
+		poke:       make(chan struct{}, 1),
+		nodeSlots:  make(chan struct{}, maxNodeActions),
+		startSlots: make(chan struct{}, maxStarts()),
+		moveSlots:  make(chan struct{}, maxTransfers),
+		flights:    map[string]map[string]*flight{},
+		forwards:   map[cache.Address][]cache.Address{},
+		attended:   map[cache.Process]bool{},
+	}
+}
+
+// Run makes what is asked for true until the context ends, taking over whatever
+// an earlier Run left. Engines go on running after it; what was in the middle
+// of being done goes on at the next Run.
+func (r *Runner) Run(ctx context.Context) error {
+	defer r.work.Wait()
+	watch := r.DB.Watch(records.Groups.Prefix(""), records.Clusters.Prefix(""), records.Snapshots.Prefix(""))
+	defer watch.Close()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-watch.C():
+		case <-r.poke:
+		case <-timer.C:
+		}
+		began := time.Now()
+		again, err := r.pass(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("cannot plan: %w", err)
+		}
+		timer.Reset(again)
+		// However much happens, planning takes half of one processor and no more.
+		r.rest(ctx, min(time.Since(began), maxPause))
+	}
+}
+
+// maxPause bounds how long a pass is put off because the one before took long.
+const maxPause = 100 * time.Millisecond
+
+// idleLook is how often everything is looked at though nothing has changed.
+const idleLook = time.Minute
+
+// pass plans every unit once and returns how long it may rest.
+func (r *Runner) pass(ctx context.Context) (time.Duration, error) {
+	// What runs is read before the records: an action that ends in between is
+	// still taken for running, and its end asks for another pass.
+	running, forwards := r.inFlight()
+	w, err := r.load(ctx)
+	if err != nil {
+		return 0, err
+	}
+	r.attend(ctx, w)
+	now := r.Now()
+	rest := idleLook
+	for _, u := range w.units(running, forwards, r.Engines.CanRebind) {
+		d := u.plan(now)
+		for _, id := range d.Cancel {
+			r.cancel(u.name, id)
+		}
+		for _, a := range d.Do {
+			r.launch(ctx, u.name, a)
+		}
+		if !d.Again.IsZero() {
+			rest = min(rest, max(d.Again.Sub(now), time.Millisecond))
+		}
+	}
+	return rest, nil
+}
+
+func (r *Runner) inFlight() (map[string]map[string]bool, map[cache.Address][]cache.Address) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	running := make(map[string]map[string]bool, len(r.flights))
+	for unit, flights := range r.flights {
+		running[unit] = make(map[string]bool, len(flights))
+		for id := range flights {
+			running[unit][id] = true
+		}
+	}
+	forwards := make(map[cache.Address][]cache.Address, len(r.forwards))
+	for at, to := range r.forwards {
+		forwards[at] = to
+	}
+	return running, forwards
+}
+
+func (r *Runner) cancel(unit, id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f := r.flights[unit][id]; f != nil {
+		f.cancel()
+	}
+}
+
+// launch starts one action in its own goroutine.
+func (r *Runner) launch(ctx context.Context, unit string, a Action) {
+	ctx, cancel := context.WithCancel(ctx)
+	r.mu.Lock()
+	if r.flights[unit] == nil {
+		r.flights[unit] = map[string]*flight{}
+	}
+	r.flights[unit][a.ID()] = &flight{cancel}
+	r.mu.Unlock()
+	r.work.Go(func() {
+		defer cancel()
+		r.perform(ctx, unit, a)
+		r.mu.Lock()
+		delete(r.flights[unit], a.ID())
+		if len(r.flights[unit]) == 0 {
+			delete(r.flights, unit)
+		}
+		r.mu.Unlock()
+		r.wake()
+	})
+}
+
+func (r *Runner) wake() {
+	select {
+	case r.poke <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,130 @@
+package reconcile
+
+import (
+	"slices"
+
+	"holdfast.dev/internal/cache"
+)
+
+// View is all that is known about one replication group or one cache cluster
+// that stands alone. Plan reads it and nothing else.
+type View struct {
+	// Group is nil for a cluster that stands alone.
+	Group *cache.ReplicationGroup
+	// Members in the order of their numbers; exactly one without a group.
+	Members []cache.CacheCluster
+	// Snapshots of this unit that are still being taken, and the final one of a
+	// deletion whatever its status.
+	Snapshots []cache.Snapshot
+	// Steps of this unit by action id: those that failed wait here.
+	Steps map[string]cache.Step
+	// InFlight are the ids of the actions that are running right now.
+	InFlight map[string]bool
+	// CanRebind tells, by build, whether the engine can change its addresses while it runs.
+	CanRebind map[string]bool
+	// Forwards are the forwarders that stand at present.
+	Forwards map[cache.Address][]cache.Address
+}
+
+func (v *View) key() string {
+	if v.Group != nil {
+		return v.Group.Key()
+	}
+	return v.Members[0].Key()
+}
+
+func (v *View) region() string {
+	if v.Group != nil {
+		return v.Group.Region
+	}
+	return v.Members[0].Region
+}
+
+func (v *View) status() cache.Status {
+	if v.Group != nil {
+		return v.Group.Status
+	}
+	return v.Members[0].Status
+}
+
+func (v *View) deletion() *cache.Deletion {
+	if v.Group != nil {
+		return v.Group.Deletion
+	}
+	return v.Members[0].Deletion
+}
+
+func (v *View) seed() *cache.Seed {
+	if v.Group != nil {
+		return v.Group.Seed
+	}
+	return v.Members[0].Seed
+}
+
+func (v *View) secret() string {
+	if v.Group != nil {
+		return v.Group.Secret
+	}
+	return v.Members[0].Secret
+}
+
+// primary is the member that leads; nil only in broken records.
+func (v *View) primary() *cache.CacheCluster {
+	if v.Group == nil {
+		return &v.Members[0]
+	}
+	return v.member(v.Group.Primary)
+}
+
+func (v *View) member(id string) *cache.CacheCluster {
+	i := slices.IndexFunc(v.Members, func(m cache.CacheCluster) bool { return m.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &v.Members[i]
+}
+
+func (v *View) isPrimary(m *cache.CacheCluster) bool {
+	return v.Group == nil || v.Group.Primary == m.ID
+}
+
+// readyReplicas are the replicas that run and have had their data.
+func (v *View) readyReplicas() []*cache.CacheCluster {
+	var out []*cache.CacheCluster
+	for i := range v.Members {
+		if m := &v.Members[i]; !v.isPrimary(m) && m.Node.Process != nil && m.Node.Ready {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// orphaned tells whether the primary is gone and a replica has the data. A
+// primary that came back empty would empty its replicas too, so one of them has
+// to lead before anything is started. A group that is still being created has
+// nothing to lose and starts its primary again.
+func (v *View) orphaned() bool {
+	if v.Group == nil || v.status() == cache.StatusCreating {
+		return false
+	}
+	lead := v.primary()
+	return (lead == nil || lead.Node.Process == nil) && len(v.readyReplicas()) > 0
+}
+
+func (v *View) snapshot(name string) *cache.Snapshot {
+	i := slices.IndexFunc(v.Snapshots, func(s cache.Snapshot) bool { return s.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &v.Snapshots[i]
+}
+
+// exhausted tells whether an action has failed so that it is not to be tried again, and why.
+func exhausted(steps map[string]cache.Step, a Action) (string, bool) {
+	s, ok := steps[a.ID()]
+	if !ok || s.State != cache.StepFailed {
+		return "", false
+	}
+	limit := attemptsFor[a.Kind]
+	return s.Error, s.Permanent || limit > 0 && s.Attempts >= limit
+}
