@@ -1,0 +1,82 @@
+package elasticache
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache"
+	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
+
+	"holdfast.dev/internal/cache"
+)
+
+// ask is a member of a request that is not built, and whether it asks for it.
+type ask struct {
+	member string
+	asked  bool
+}
+
+// refuse names the first member that asks for something that is not built.
+func refuse(asks ...ask) error {
+	for _, a := range asks {
+		if a.asked {
+			return cache.Faultf("InvalidParameterValue",
+				"The parameter %s asks for something that is not supported by this endpoint yet. Leave it out or turn it off.", a.member)
+		}
+	}
+	return nil
+}
+
+func text(s *string) bool { return aws.ToString(s) != "" }
+
+func unlike[T ~string](v, only T) bool { return v != "" && v != only }
+
+// refuseGroup looks for what CreateReplicationGroup does not build.
+func refuseGroup(in *elasticache.CreateReplicationGroupInput) error {
+	return refuse(
+		ask{"TransitEncryptionEnabled", aws.ToBool(in.TransitEncryptionEnabled)},
+		ask{"TransitEncryptionMode", in.TransitEncryptionMode != ""},
+		ask{"AuthToken", text(in.AuthToken)},
+		ask{"UserGroupIds", len(in.UserGroupIds) > 0},
+		ask{"AtRestEncryptionEnabled", aws.ToBool(in.AtRestEncryptionEnabled)},
+		ask{"KmsKeyId", text(in.KmsKeyId)},
+		ask{"ClusterMode", unlike(in.ClusterMode, types.ClusterModeDisabled)},
+		ask{"NumNodeGroups", in.NumNodeGroups != nil && *in.NumNodeGroups != 1},
+		ask{"NodeGroupConfiguration", len(in.NodeGroupConfiguration) > 1},
+		ask{"GlobalReplicationGroupId", text(in.GlobalReplicationGroupId)},
+		ask{"PrimaryClusterId", text(in.PrimaryClusterId)},
+		ask{"LogDeliveryConfigurations", len(in.LogDeliveryConfigurations) > 0},
+		ask{"DataTieringEnabled", aws.ToBool(in.DataTieringEnabled)},
+		ask{"Durability", unlike(in.Durability, types.DurabilityDisabled) && unlike(in.Durability, types.DurabilityDefault)},
+		ask{"NetworkType", unlike(in.NetworkType, types.NetworkTypeIpv4)},
+		ask{"IpDiscovery", unlike(in.IpDiscovery, types.IpDiscoveryIpv4)},
+		ask{"ServerlessCacheSnapshotName", text(in.ServerlessCacheSnapshotName)},
+		ask{"CacheSecurityGroupNames", len(in.CacheSecurityGroupNames) > 0},
+	)
+}
+
+// refuseShard looks for what a node group's configuration asks beyond the one
+// shard that there is.
+func refuseShard(n *types.NodeGroupConfiguration) error {
+	return refuse(
+		ask{"NodeGroupConfiguration.Slots", text(n.Slots) && *n.Slots != "0-16383"},
+		ask{"NodeGroupConfiguration.NodeGroupId", text(n.NodeGroupId) && *n.NodeGroupId != cache.NodeGroupID && *n.NodeGroupId != "1"},
+		ask{"NodeGroupConfiguration.PrimaryOutpostArn", text(n.PrimaryOutpostArn)},
+		ask{"NodeGroupConfiguration.ReplicaOutpostArns", len(n.ReplicaOutpostArns) > 0},
+	)
+}
+
+// refuseCluster looks for what CreateCacheCluster does not build.
+func refuseCluster(in *elasticache.CreateCacheClusterInput) error {
+	return refuse(
+		ask{"ReplicationGroupId", text(in.ReplicationGroupId)},
+		ask{"TransitEncryptionEnabled", aws.ToBool(in.TransitEncryptionEnabled)},
+		ask{"AuthToken", text(in.AuthToken)},
+		ask{"AZMode", unlike(in.AZMode, types.AZModeSingleAz)},
+		ask{"LogDeliveryConfigurations", len(in.LogDeliveryConfigurations) > 0},
+		ask{"NetworkType", unlike(in.NetworkType, types.NetworkTypeIpv4)},
+		ask{"IpDiscovery", unlike(in.IpDiscovery, types.IpDiscoveryIpv4)},
+		ask{"OutpostMode", in.OutpostMode != ""},
+		ask{"PreferredOutpostArn", text(in.PreferredOutpostArn)},
+		ask{"PreferredOutpostArns", len(in.PreferredOutpostArns) > 0},
+		ask{"CacheSecurityGroupNames", len(in.CacheSecurityGroupNames) > 0},
+	)
+}
