@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"holdfast.dev/internal/resp"
+)
+
+func newMigrateCmd() *cobra.Command {
+	var (
+		acc   access
+		out   output
+		flags writeFlags
+		r     road
+	)
+	cmd := &cobra.Command{
+		Use:   "migrate SRC DST",
+		Short: "Copy a server's data, as of one instant, to another server",
+		Long: `Migrate copies everything that one server holds to another, of any engine and
+version. It is a copy of one instant: what is written to the source after that
+instant is not carried over, and nothing is cut over. Stop the writers first, or
+repeat it with --replace when they have stopped (deleted keys then stay on the
+target). A migration that follows the source until clients switch is not there yet.
+
+--from chooses how the source is read:
+  commands   with commands of ordinary clients: no fork, no rights of an
+             administrator; kept in a temporary file until the instant is fixed
+  replica    as a replica gets them, which makes the server fork
+
+Before a byte is sent, all that speaks against the movement is listed. What types
+the source's values have is not known then: a value that the target cannot hold
+ends the copy with the key's name. Afterwards both ends are compared key by key,
+as they are then: a source that is still written to differs, with exit code 3. When
+migrate is broken off, the target holds a part; the same command with --replace
+begins anew and may be repeated.
+
+` + endsHelp,
+		Example: `  holdfast migrate redis://10.0.0.1 valkey://10.0.0.2
+  holdfast migrate rediss://cache.example.com redis://127.0.0.1 --rate 20000 -o json`,
+		Args:              usageArgs(cobra.ExactArgs(2)),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			src, err := acc.parse(args[0], cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			dst, err := acc.parse(args[1], cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(r.check(src), checkTarget(dst)); err != nil {
+				return err
+			}
+			return runMove(cmd, &out, func(ctx context.Context, steps *phases) (*moveReport, error) {
+				m := &movement{src: src, dst: dst, flags: flags, steps: steps, warn: cmd.ErrOrStderr()}
+				return m.migrate(ctx, &r)
+			})
+		},
+	}
+	acc.addReadFlags(cmd)
+	r.addFlags(cmd, "how to read the source: commands or replica", roadCommands, roadReplica)
+	flags.addFlags(cmd)
+	out.addFlag(cmd)
+	return cmd
+}
+
+// migrate fills a server from another one.
+func (m *movement) migrate(ctx context.Context, r *road) (_ *moveReport, err error) {
+	m.rep = moveReport{Source: m.src.name, Target: m.dst.name}
+	if err := differentServers(ctx, *m.src.server, *m.dst.server); err != nil {
+		return nil, err
+	}
+	p, err := newPreflight(ctx, *m.dst.server, m.flags)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if err := m.lookAtSource(ctx, p); err != nil {
+		return nil, err
+	}
+	if err := m.cleared(p); err != nil {
+		return &m.rep, err
+	}
+	total := m.src.size(ctx)
+	from, err := r.openServer(ctx, m.src, m.steps)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	err = advise(m.fill(ctx, from, from.Functions, total, 0), from)
+	read := from.report()
+	m.rep.Read = &read
+	if err != nil || m.flags.noVerify {
+		return &m.rep, err
+	}
+	a, done := m.src.verifyEnd()
+	return &m.rep, errors.Join(m.compare(ctx, a), done())
+}
+
+// differentServers refuses to copy a server onto itself.
+func differentServers(ctx context.Context, a, b resp.Options) error {
+	var ids [2]string
+	for i, opt := range []resp.Options{a, b} {
+		c, err := resp.Dial(ctx, opt.WithDB(0))
+		if err != nil {
+			return err
+		}
+		r, err := c.Do(ctx, "INFO", "server")
+		if err == nil {
+			for name, value := range resp.InfoFields(r.Bytes) {
+				if name == "run_id" {
+					ids[i] = value
+				}
+			}
+		} else if !resp.IsServerError(err) {
+			return errors.Join(err, c.Close())
+		}
+		if err := c.Close(); err != nil {
+			return err
+		}
+	}
+	if ids[0] != "" && ids[0] == ids[1] {
+		return usageError{fmt.Errorf("%s and %s are the same server", a, b)}
+	}
+	return nil
+}
+
+// lookAtSource adds to the preflight what only the source knows.
+func (m *movement) lookAtSource(ctx context.Context, p *preflight) error {
+	c, err := resp.Dial(ctx, m.src.server.WithDB(0))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	dbs, err := c.Keyspaces(ctx)
+	if resp.IsServerError(err) {
+		p.warn("data", "what the source holds cannot be told beforehand: %v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	highest := -1
+	for _, db := range dbs {
+		highest = max(highest, db.DB)
+	}
+	if err := p.databases(ctx, highest); err != nil {
+		return err
+	}
+	if err := m.sourceMemory(ctx, c, p); err != nil {
+		return err
+	}
+	if m.flags.withoutFunctions {
+		return nil
+	}
+	libs, err := loadedFunctions(ctx, c)
+	if resp.IsServerError(err) {
+		if !resp.UnknownCommand(err) {
+			p.warn("functions", "whether the source has functions cannot be told: %v", err)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.libraries(ctx, libs)
+}
+
+// sourceMemory takes what the source needs for its data as what the target will need.
+func (m *movement) sourceMemory(ctx context.Context, c *resp.Conn, p *preflight) error {
+	r, err := c.Do(ctx, "INFO", "memory")
+	if resp.IsServerError(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot ask the source for its memory: %w", err)
+	}
+	used := preflight{info: map[string]string{}}
+	for name, value := range resp.InfoFields(r.Bytes) {
+		used.info[name] = value
+	}
+	p.memory(max(used.number("used_memory")-used.number("used_memory_startup"), 0), "what the source uses for them")
+	return nil
+}
