@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// bench is one named measurement. It adds its lines to the lab's report.
+type bench struct {
+	name, what string
+	run        func(ctx context.Context, l *lab) error
+}
+
+var benches = []bench{
+	{"rdb", "an RDB file to entries, and to a fingerprint, beside the engine's own load of it", benchRDB},
+	{"live", "the fingerprint of a live server beside a bare SCAN and DUMP of it", benchLive},
+	{"create", "create to available, a group of a single node, beside a bare start of the engine", benchCreate},
+	{"snapshot", "CreateSnapshot to available beside BGSAVE alone and the replica stream alone", benchSnapshot},
+	{"api", "DescribeReplicationGroups with 500 groups stored beside an HTTP handler that replays the answers", benchAPI},
+	{"many", "50 groups created at once beside 50 bare starts, and Describe meanwhile", benchMany},
+	{"fill", "filling a server beside the engine's own benchmark and redis-cli --pipe", benchFill},
+	{"s3", "put and get of a large object beside a copy of the file", benchS3},
+}
+
+type options struct {
+	only     string
+	quick    bool
+	json     bool
+	rounds   int
+	holdfast string
+	profile  string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1) //nolint:forbidigo // this is main
+	}
+}
+
+func run(ctx context.Context) (err error) {
+	var o options
+	flag.StringVar(&o.only, "only", "", "names of the benchmarks to run, with commas; default all")
+	flag.BoolVar(&o.quick, "quick", false, "a tenth of the data and fewer repetitions, to see that everything works")
+	flag.BoolVar(&o.json, "json", false, "print JSON, with every sample")
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each pair is measured, at least 3")
+	flag.StringVar(&o.holdfast, "holdfast", "", "the program to measure; default: build it from this source")
+	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of this process while it runs what is ours, to this file")
+	flag.Usage = usage
+	flag.Parse()
+	if flag.NArg() > 0 {
+		return fmt.Errorf("there are no arguments, only flags; %q is not one", flag.Arg(0))
+	}
+	chosen, err := choose(o.only)
+	if err != nil {
+		return err
+	}
+	l, err := newLab(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	l.report.header()
+	for _, b := range chosen {
+		fmt.Fprintf(os.Stderr, "» %s: %s\n", b.name, b.what)
+		l.report.begin(b)
+		if err := b.run(ctx, l); err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
+		}
+		l.report.end()
+	}
+	return l.report.finish()
+}
+
+func usage() {
+	out := flag.CommandLine.Output()
+	fmt.Fprintf(out, "Measures Holdfast beside the engines' own limits.\n\n")
+	for _, b := range benches {
+		fmt.Fprintf(out, "  %-9s %s\n", b.name, b.what)
+	}
+	fmt.Fprintln(out)
+	flag.PrintDefaults()
+}
+
+func choose(only string) ([]bench, error) {
+	if only == "" {
+		return benches, nil
+	}
+	var out []bench
+	for name := range strings.SplitSeq(only, ",") {
+		i := slices.IndexFunc(benches, func(b bench) bool { return b.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no benchmark %q; see --help", name)
+		}
+		out = append(out, benches[i])
+	}
+	return out, nil
+}
+
+// profiled runs f under the CPU profile that was asked for, if one was.
+func (l *lab) profiled(f func() error) error {
+	if l.opt.profile == "" {
+		return f()
+	}
+	out, err := os.Create(l.opt.profile)
+	if err != nil {
+		return fmt.Errorf("cannot write the profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return errors.Join(fmt.Errorf("cannot take a profile: %w", err), out.Close())
+	}
+	err = f()
+	pprof.StopCPUProfile()
+	return errors.Join(err, out.Close())
+}

@@ -1,0 +1,183 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// places at which the service can be made to kill itself around an action.
+var places = []string{"begun", "acted", "ended"}
+
+// TestACrashAtEveryStep kills the service at each place of each kind of action,
+// starts it again, and expects the same end as without the crash: the same
+// statuses, data and objects, each event once, and nothing left over.
+func TestACrashAtEveryStep(t *testing.T) {
+	for _, sc := range scenarios {
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			var undisturbed []string
+			// Not in parallel to what follows: that is compared with it.
+			t.Run("undisturbed", func(t *testing.T) { undisturbed = sc.play(t, "") })
+			if t.Failed() {
+				return
+			}
+			for _, kind := range sc.kinds {
+				for _, place := range places {
+					t.Run(place+" "+kind, func(t *testing.T) {
+						t.Parallel()
+						if diff := cmp.Diff(undisturbed, sc.play(t, place+" "+kind)); diff != "" {
+							t.Errorf("the events are not those of a run without a crash (-without +with):\n%s", diff)
+						}
+					})
+				}
+			}
+		})
+	}
+}
+
+// play runs a scenario with one crash, or none, and returns what its events say, sorted.
+func (sc *scenario) play(t *testing.T, crashAt string) []string {
+	t.Helper()
+	s := newService(t)
+	s.revive = true
+	if sc.before != nil {
+		s.start()
+		sc.before(s)
+		s.stop()
+	}
+	if crashAt == "" {
+		s.start()
+	} else {
+		s.start("HOLDFAST_CRASH_AT=" + crashAt)
+	}
+	end := func() {}
+	if sc.snapshots {
+		end = s.observe(east)
+	}
+	sc.run(s)
+	if crashAt != "" {
+		eventually(t, "the service dies at the crash point", func(context.Context) (bool, error) {
+			return s.revived > 0 || s.dead(), nil
+		})
+		s.reviveIfDead()
+	}
+	if want := min(len(crashAt), 1); s.revived != want {
+		t.Fatalf("the service died %d times and should have %d times", s.revived, want)
+	}
+	end()
+	said := append(s.messages(east), s.messages(west)...)
+	for i := range said {
+		said[i] = strings.ReplaceAll(said[i], s.dir, "DIR")
+	}
+	slices.Sort(said)
+	s.nothingLeft()
+	return said
+}
+
+// TestEveryActionIsCrashed makes sure that no kind of action is forgotten above.
+func TestEveryActionIsCrashed(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "../internal/reconcile/action.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crashed []string
+	for _, sc := range scenarios {
+		crashed = append(crashed, sc.kinds...)
+	}
+	found := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "act") {
+			return true
+		}
+		if lit, ok := spec.Values[0].(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			found++
+			kind, err := strconv.Unquote(lit.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(crashed, kind) {
+				t.Errorf("no scenario crashes at %q", kind)
+			}
+		}
+		return true
+	})
+	if found == 0 {
+		t.Fatal("no kinds of actions are found in internal/reconcile/action.go")
+	}
+}
+
+var (
+	seed   = flag.Uint64("e2e.seed", uint64(time.Now().UnixNano()), "seed of the random kills")
+	rounds = flag.Int("e2e.rounds", 10, "rounds of random kills")
+)
+
+// TestKilledAtAnyMoment kills the service from outside at random moments.
+func TestKilledAtAnyMoment(t *testing.T) {
+	t.Logf("to repeat: -e2e.seed %d", *seed)
+	for round := range *rounds {
+		t.Run(strconv.Itoa(round), func(t *testing.T) {
+			t.Parallel()
+			s := newService(t)
+			s.revive = true
+			s.start()
+			end := s.observe(east)
+			stop := s.killAtRandom(rand.New(rand.NewPCG(*seed, uint64(round))))
+			j := journey{service: s, keys: fewKeys}
+			j.run()
+			j.deleteAll()
+			kills := stop()
+			s.reviveIfDead()
+			end()
+			for _, m := range append(s.messages(east), s.messages(west)...) {
+				if strings.Contains(m, "Recovering") || strings.Contains(m, "ailed") {
+					t.Errorf("an event tells of harm: %s", m)
+				}
+			}
+			s.nothingLeft()
+			t.Logf("killed %d times", kills)
+		})
+	}
+}
+
+// killAtRandom kills the service a few times. The returned function ends that
+// and tells how often.
+func (s *service) killAtRandom(r *rand.Rand) (stop func() int) {
+	const most = 8
+	ctx, cancel := context.WithCancel(s.t.Context())
+	kills := 0
+	var work sync.WaitGroup
+	work.Go(func() {
+		for kills < most {
+			pause := time.NewTimer(time.Duration(20+r.IntN(900)) * time.Millisecond)
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+				pause.Stop()
+				return
+			}
+			if cmd, _ := s.process(); cmd.Process.Kill() == nil {
+				kills++
+			}
+		}
+	})
+	stop = func() int {
+		cancel()
+		work.Wait()
+		return kills
+	}
+	s.t.Cleanup(func() { stop() })
+	return stop
+}
