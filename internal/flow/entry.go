@@ -1,6 +1,9 @@
 package flow
 
-import "bytes"
+import (
+	"bytes"
+	"io"
+)
 
 // Entry is one key of a keyspace.
 type Entry struct {
@@ -14,6 +17,13 @@ type Entry struct {
 	// RDB file holds after the key, and that DUMP returns between its type byte
 	// and its ten-byte footer.
 	Value []byte
+	// Body, if set, reads the value's bytes in place of Value, which is then nil: a
+	// value too large to be held in memory. It can be read once, before the next
+	// element is asked for.
+	Body io.Reader
+	// Deleted says that the key does not exist any more; only DB and Key are set then.
+	// None but a source that goes on following a server yields such entries.
+	Deleted bool
 	// Version is the RDB version whose encodings Value uses: 1 to 12 for Redis
 	// and for Valkey up to 8, 80 and above for Valkey 9 and later. It tells apart
 	// type bytes that two dialects use differently.
