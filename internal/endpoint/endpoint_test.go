@@ -25,6 +25,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience bounds every wait; on a busy machine all take longer.
+const patience = time.Minute
+
 func anyHost() string {
 	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
 }
@@ -62,12 +65,12 @@ func set(t testing.TB, m *endpoint.Manager, at cache.Address, to ...cache.Addres
 
 func dial(t testing.TB, a cache.Address) *net.TCPConn {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", hostPort(a), 5*time.Second)
+	c, err := net.DialTimeout("tcp", hostPort(a), patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	return c.(*net.TCPConn)
@@ -83,10 +86,7 @@ type node struct {
 
 func serve(t testing.TB, name string, f func(c *net.TCPConn)) *node {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Listen(t)
 	n := &node{name: name, addr: address(t, l.Addr()), l: l}
 	n.work.Go(func() {
 		for {
@@ -96,7 +96,7 @@ func serve(t testing.TB, name string, f func(c *net.TCPConn)) *node {
 			}
 			n.work.Go(func() {
 				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+				_ = c.SetDeadline(time.Now().Add(patience))
 				if name != "" {
 					_, _ = io.WriteString(c, name+"\n")
 				}
@@ -135,7 +135,7 @@ func ended(c net.Conn) bool {
 // client may learn of that before it learns that it was connected.
 func turnedAway(t *testing.T, at cache.Address) bool {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", hostPort(at), 5*time.Second)
+	c, err := net.DialTimeout("tcp", hostPort(at), patience)
 	if errors.Is(err, syscall.ECONNRESET) {
 		return true
 	}
@@ -143,7 +143,7 @@ func turnedAway(t *testing.T, at cache.Address) bool {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	return ended(c)
 }
 
@@ -323,16 +323,14 @@ func TestLimit(t *testing.T) {
 
 // The address is somebody else's for a while.
 func TestTakenAddress(t *testing.T) {
-	m := manager(t, endpoint.Config{ListenWait: 300 * time.Millisecond})
 	a := serve(t, "a", echo)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Listen(t)
 	at := address(t, l.Addr())
-	if err := m.Set(t.Context(), at, []cache.Address{a.addr}); !errors.Is(err, syscall.EADDRINUSE) {
+	hasty := manager(t, endpoint.Config{ListenWait: 50 * time.Millisecond})
+	if err := hasty.Set(t.Context(), at, []cache.Address{a.addr}); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Fatalf("got %v", err)
 	}
+	m := manager(t, endpoint.Config{ListenWait: patience})
 	release := time.AfterFunc(50*time.Millisecond, func() { l.Close() })
 	defer release.Stop()
 	set(t, m, at, a.addr)
@@ -363,10 +361,7 @@ func TestNonsense(t *testing.T) {
 // Close ends a Set that waits for its address.
 func TestCloseWhileWaiting(t *testing.T) {
 	m := endpoint.New(endpoint.Config{ListenWait: time.Minute})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Listen(t)
 	defer l.Close()
 	done := make(chan error)
 	go func() {
@@ -407,7 +402,7 @@ func TestManyClientsUnderChange(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+				_ = c.SetDeadline(time.Now().Add(patience))
 				for range 20 {
 					sent := make([]byte, 1+rnd.IntN(20000))
 					for j := range sent {

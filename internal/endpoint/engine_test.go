@@ -22,7 +22,7 @@ func addressOf(s *testkit.Server) cache.Address { return cache.Address{Host: s.H
 
 func connect(t testing.TB, at cache.Address) *resp.Conn {
 	t.Helper()
-	c, err := resp.Dial(context.Background(), resp.Options{Addr: hostPort(at), Timeout: 20 * time.Second})
+	c, err := resp.Dial(context.Background(), resp.Options{Addr: hostPort(at)})
 	if err != nil {
 		t.Fatal(err)
 	}

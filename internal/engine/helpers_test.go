@@ -95,9 +95,12 @@ func anyHost() string {
 	return fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250))
 }
 
+// patience bounds every wait; on a busy machine all take longer.
+const patience = 90 * time.Second
+
 // context ends long before the test's own limit does.
 func (b *bench) context() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	b.t.Cleanup(cancel)
 	return ctx
 }
@@ -154,7 +157,7 @@ func (b *bench) do(c *resp.Conn, args ...string) string {
 // eventually polls until f is true.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for tick := time.NewTicker(2 * time.Millisecond); ; <-tick.C {
 		if f() {
 			tick.Stop()
@@ -171,7 +174,7 @@ func closed(t testing.TB, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("did not happen: %s", what)
 	}
 }

@@ -118,7 +118,7 @@ type waiting struct {
 func (w *waiting) look(ctx context.Context) (cache.Health, bool, error) {
 	in, err := w.e.info(ctx, w.spec)
 	if err != nil {
-		w.last = err
+		w.because(ctx, err)
 		if errors.Is(err, ErrRefused) || errors.Is(err, ErrBusy) || errors.Is(err, ErrNoAnswer) || ctx.Err() != nil {
 			return cache.Health{}, false, nil
 		}
@@ -143,6 +143,14 @@ func (w *waiting) look(ctx context.Context) (cache.Health, bool, error) {
 		return h, false, fmt.Errorf("%w: it was told otherwise: it is %s and should be %s", cache.ErrAmbiguous, role(in.follows()), role(w.spec.Primary))
 	}
 	return w.replica(ctx, h)
+}
+
+// because notes why the node is not ready. That a look was cut short by the end of the
+// waiting is no reason, and does not hide the one that was seen before.
+func (w *waiting) because(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		w.last = err
+	}
 }
 
 // stranger waits a moment for the node's process to end, as one does that finds
@@ -175,7 +183,7 @@ func (w *waiting) replica(ctx context.Context, h cache.Health) (cache.Health, bo
 	if !w.asked {
 		goal, fed, err := w.askPrimary(ctx)
 		if err != nil {
-			w.last = fmt.Errorf("its primary cannot be asked: %w", err)
+			w.because(ctx, fmt.Errorf("its primary cannot be asked: %w", err))
 			return h, false, nil
 		}
 		if !fed {

@@ -33,7 +33,9 @@
 //
 //   - No signal is ever sent to a bare pid: what is signalled was opened as a pidfd and
 //     its start time compared first, or holds the lock of the identity.
-//   - A process that only waits to be reaped (state Z) counts as gone.
+//   - A process that only waits to be reaped (state Z) counts as gone. If it has threads
+//     left, which a disk may hold up for seconds after SIGKILL, they have the lock, and
+//     it is waited for.
 //   - Zombies of our own children are reaped. Those of adopted ones, and their orphans,
 //     are left to init; run as pid 1 of a container, put an init in front.
 //   - Close ends every goroutine and leaves every child running.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -41,6 +42,15 @@ var children = map[string]func(args []string) error{
 	"exit":       exitChild,
 	"lines":      linesChild,
 	"supervisor": supervisorChild,
+	"headless":   headlessChild,
+}
+
+// init keeps a child's main goroutine on its first thread, which stands for the
+// process: headlessChild ends that one.
+func init() {
+	if os.Getenv("PROC_TEST_CHILD") != "" {
+		runtime.LockOSThread()
+	}
 }
 
 func childEnv() []string { return []string{"PROC_TEST_CHILD=1"} }
@@ -79,6 +89,17 @@ func familyChild(args []string) error {
 		return err
 	}
 	return sleepChild(nil)
+}
+
+// headlessChild ends the thread that stands for the process at once, and the others
+// after longer than a lock without a holder is looked at.
+func headlessChild([]string) error {
+	go func() {
+		<-time.After(2 * settle)
+		os.Exit(0)
+	}()
+	_, _, err := syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
+	return err // of the thread, so this is not reached
 }
 
 // lookChild writes down how it finds itself.
@@ -239,7 +260,7 @@ func waitReady(t *testing.T, ref Ref) {
 // eventually looks until ok says true, up to a deadline.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -257,7 +278,7 @@ func waitDone(t *testing.T, s *Supervisor, ref Ref) {
 	t.Helper()
 	select {
 	case <-s.Done(ref):
-	case <-time.After(15 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("%s does not end", ref)
 	}
 }

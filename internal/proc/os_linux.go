@@ -41,7 +41,7 @@ func readStat(pid int) (stat, error) {
 	return st, nil
 }
 
-// parseStat reads fields 3 (state), 5 (group), 6 (session) and 22 (start). Field
+// parseStat reads fields 3 (state), 5 (group), 6 (session), 20 (threads) and 22 (start). Field
 // 2 is the program's name in parentheses and may itself contain any of them.
 func parseStat(b []byte) (stat, error) {
 	i := bytes.LastIndexByte(b, ')')
@@ -52,10 +52,11 @@ func parseStat(b []byte) (stat, error) {
 	group, err1 := strconv.Atoi(f[2])
 	session, err2 := strconv.Atoi(f[3])
 	start, err3 := strconv.ParseUint(f[19], 10, 64)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	threads, err4 := strconv.Atoi(f[17])
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return stat{}, err
 	}
-	return stat{state: State(f[0][0]), group: group, session: session, start: start}, nil
+	return stat{state: State(f[0][0]), group: group, session: session, start: start, threads: threads}, nil
 }
 
 // pids lists the processes there are.

@@ -62,6 +62,8 @@ func TestChildFindsItself(t *testing.T) {
 	}
 	defer syscall.Close(inherited)
 	s := newTest(t, dir)
+	umask := syscall.Umask(0o022) // whoever runs the tests may have another
+	syscall.Umask(umask)
 	out := filepath.Join(t.TempDir(), "looks")
 	sp := spec(dir, "a/b c", "look", out)
 	sp.Dir, sp.Argv0 = t.TempDir(), "my-name"
@@ -81,7 +83,8 @@ func TestChildFindsItself(t *testing.T) {
 	if l.Args[0] != "my-name" || l.Umask != 0o077 || !l.Leads || l.Dir != sp.Dir {
 		t.Errorf("looks %+v", l)
 	}
-	if now := syscall.Umask(0o022); now != 0o022 {
+	now := syscall.Umask(umask)
+	if now != umask {
 		t.Errorf("our own umask is left at %o", now)
 	}
 	fi, err := os.Stat(sp.Log)
@@ -191,7 +194,7 @@ func TestAdoptAfterClose(t *testing.T) {
 	if found, ok, err := s.Find(t.Context(), "a"); !ok || err != nil || !found.same(ref) || found.Log != ref.Log {
 		t.Errorf("found %v %v %v", found, ok, err)
 	}
-	if err := s.Stop(t.Context(), ref, 10*time.Second); err != nil {
+	if err := s.Stop(t.Context(), ref, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	waitDone(t, s, ref)
@@ -272,7 +275,7 @@ func TestKillBetweenForkAndNote(t *testing.T) {
 		if n := running(t, dir, id); n != 1 {
 			t.Errorf("%d processes of %s", n, id)
 		}
-		if err := s.Stop(t.Context(), ref, 10*time.Second); err != nil {
+		if err := s.Stop(t.Context(), ref, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if n := running(t, dir, id); n != 0 {
@@ -284,17 +287,36 @@ func TestKillBetweenForkAndNote(t *testing.T) {
 // running counts the sleepers of an identity, by their arguments.
 func running(t *testing.T, dir, id string) int {
 	t.Helper()
-	out, err := exec.Command("ps", "-A", "-ww", "-o", "command=").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := 0
-	for line := range strings.Lines(string(out)) {
+	for _, line := range commandLines(t) {
 		if strings.HasSuffix(strings.TrimSpace(line), strings.Join(sleeper(dir, id).Args, " ")) {
 			n++
 		}
 	}
 	return n
+}
+
+// commandLines are those of all processes: from /proc, which needs no tool, or by ps.
+func commandLines(t *testing.T) []string {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		out, err := exec.Command("ps", "-A", "-ww", "-o", "command=").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(string(out), "\n")
+	}
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil { // else it has just ended
+			lines = append(lines, strings.ReplaceAll(strings.TrimRight(string(b), "\x00"), "\x00", " "))
+		}
+	}
+	return lines
 }
 
 // TestKillAnywhere kills the supervisor at random moments around Start.
@@ -313,7 +335,14 @@ func TestKillAnywhere(t *testing.T) {
 		killer.Stop()
 		before += running(t, dir, id)
 		ref := start(t, s, sleeper(dir, id))
-		if n := running(t, dir, id); n != 1 || !Alive(ref) {
+		// A child that was forked just before the kill may not have called exec yet, and
+		// until then goes by the supervisor's arguments.
+		n := 0
+		eventually(t, "it runs", func() bool {
+			n = running(t, dir, id)
+			return n > 0
+		})
+		if n != 1 || !Alive(ref) {
 			t.Fatalf("%d processes of %s", n, id)
 		}
 		if err := s.Kill(t.Context(), ref); err != nil {
@@ -332,7 +361,7 @@ func TestStopIsIdempotentAndKillsTheStubborn(t *testing.T) {
 	if err := s.Stop(t.Context(), ref, 150*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took < 150*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(began); took < 150*time.Millisecond {
 		t.Errorf("it took %v", took)
 	}
 	if exit, ok := s.LastExit("a"); !ok || exit.Signal != syscall.SIGKILL {
@@ -364,12 +393,12 @@ func TestStopAStopped(t *testing.T) {
 	if !Alive(ref) {
 		t.Error("a stopped process is alive")
 	}
-	began := time.Now()
 	if err := s.Stop(t.Context(), ref, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("it took %v", took)
+	// One that had to be killed once its grace was over ended by another signal.
+	if exit, ok := s.LastExit("a"); !ok || exit.Signal != syscall.SIGTERM {
+		t.Errorf("exit %+v, %v", exit, ok)
 	}
 }
 
@@ -586,5 +615,48 @@ func TestUnknownHolder(t *testing.T) {
 	}
 	if err := s.Stop(t.Context(), Ref{ID: "a"}, 0); !errors.Is(err, ErrUnknownHolder) {
 		t.Errorf("Stop: %v", err)
+	}
+}
+
+// TestEnding: of a process that was killed a thread is left that cannot be, with the
+// lock. Whoever needs the lock waits for it.
+func TestEnding(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux shows a process whose first thread has ended")
+	}
+	for what, use := range map[string]func(*Supervisor, string, Ref) error{
+		"stop": func(s *Supervisor, _ string, ref Ref) error { return s.Stop(t.Context(), ref, 0) },
+		"kill": func(s *Supervisor, _ string, ref Ref) error { return s.Kill(t.Context(), ref) },
+		"find": func(s *Supervisor, _ string, ref Ref) error {
+			_, ok, err := s.Find(t.Context(), ref.ID)
+			if ok {
+				err = errors.Join(err, errors.New("it is found"))
+			}
+			return err
+		},
+		"start": func(s *Supervisor, dir string, ref Ref) error {
+			next, err := s.Start(t.Context(), sleeper(dir, ref.ID))
+			if next.same(ref) {
+				err = errors.Join(err, errors.New("it is taken for running"))
+			}
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			dir := runDir(t)
+			s := newTest(t, dir)
+			ref := start(t, s, spec(dir, "a", "headless"))
+			eventually(t, "its first thread has ended", func() bool {
+				st, err := readStat(ref.PID)
+				return err == nil && st.ending()
+			})
+			if err := use(s, dir, ref); err != nil {
+				t.Error(err)
+			}
+			if st, err := readStat(ref.PID); err == nil && st.start == ref.StartTime && st.ending() {
+				t.Error("it was not waited for")
+			}
+		})
 	}
 }

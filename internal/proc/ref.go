@@ -152,6 +152,11 @@ type stat struct {
 	state          State
 	group, session int
 	start          uint64
+	threads        int // 0 where it is not told
 }
 
 func (st stat) dead() bool { return st.state == Zombie || st.state == 'X' || st.state == 'x' }
+
+// ending: the thread that stands for the process has ended and others have not, which
+// keep everything open that was open. A thread that waits for a disk cannot be killed.
+func (st stat) ending() bool { return st.dead() && st.threads > 1 }

@@ -142,6 +142,18 @@ func (r *runFile) leader(id string) (ref Ref, found int, err error) {
 	return ref, len(pids), err
 }
 
+// ending tells whether the process that was noted last has been killed and still has
+// threads, one of which may hold the lock though nobody is seen to.
+func (r *runFile) ending() bool {
+	noted := r.noted()
+	boot, err := bootID()
+	if err != nil || noted.PID <= 0 || noted.BootID != boot {
+		return false
+	}
+	st, err := readStat(noted.PID)
+	return err == nil && st.start == noted.StartTime && st.ending()
+}
+
 // logOf is the file that a process writes its output to, "" if that is none.
 func logOf(pid int) string {
 	path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/1", pid))

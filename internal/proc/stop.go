@@ -179,6 +179,7 @@ func (s *Supervisor) sweep(ctx context.Context, run *runFile, group int) error {
 	give := time.Now().Add(killWait)
 	settled := time.Now().Add(settle)
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		ending := run.ending() // first: then what ends in between is no mystery
 		left, free, err := remaining(run, group)
 		if err != nil {
 			return err
@@ -186,7 +187,7 @@ func (s *Supervisor) sweep(ctx context.Context, run *runFile, group int) error {
 		if free && len(left) == 0 {
 			return nil
 		}
-		if len(left) == 0 && time.Now().After(settled) {
+		if len(left) == 0 && time.Now().After(settled) && !ending {
 			return fmt.Errorf("%w: %s is locked", ErrUnknownHolder, run.path)
 		}
 		for _, pid := range left {
