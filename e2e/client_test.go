@@ -44,7 +44,7 @@ func (s *service) rootKey() (id, secret string) {
 // that were not answered.
 func (s *service) config(region string) aws.Config {
 	id, secret := s.rootKey()
-	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext}
+	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: 20 * time.Second}).DialContext}
 	s.t.Cleanup(transport.CloseIdleConnections)
 	return aws.Config{
 		Region:       region,

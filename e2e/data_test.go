@@ -155,7 +155,7 @@ func ask(t *testing.T, c *resp.Conn, args ...string) string {
 
 // try is ask on a connection of its own, with the error.
 func try(ctx context.Context, at string, args ...string) (string, error) {
-	c, err := resp.Dial(ctx, resp.Options{Addr: at, DialTimeout: 2 * time.Second, Timeout: 5 * time.Second})
+	c, err := resp.Dial(ctx, resp.Options{Addr: at, DialTimeout: 10 * time.Second, Timeout: 20 * time.Second})
 	if err != nil {
 		return "", err
 	}

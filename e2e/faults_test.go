@@ -79,7 +79,7 @@ func TestBadFilesEndInCreateFailed(t *testing.T) {
 		{"flipped", "valkey", "8.1", "at byte", flipped},
 		{"text", "redis", "7.0", "at byte", []byte("this is not an RDB file, and not a short one")},
 		{"empty", "redis", "6.0", "at byte", nil},
-		{"too-new", "redis", "7.0", "which redis 7.0.15 does not read", valkey9File(t)},
+		{"too-new", "redis", "7.0", "which redis " + testkit.Engine(t, "redis-7.0").Version + " does not read", valkey9File(t)},
 	} {
 		s.put(east, "bad", bad.id+".rdb", bad.content)
 		for _, nodes := range []int32{1, 2} {
@@ -147,14 +147,19 @@ func TestFaultsOfNamesAndStates(t *testing.T) {
 		_, err := api.DeleteReplicationGroup(ctx, in)
 		return err
 	}
+	// No node can be started yet, so the group is not done being created.
+	nodes := filepath.Join(s.dir, "nodes")
+	obstruct(t, nodes)
 	if _, err := api.CreateReplicationGroup(ctx, groupRequest("busy", "valkey", "8.1", 1)); err != nil {
 		t.Fatal(err)
 	}
-	// Whatever the group does at this moment, it is not done being created.
 	wantFault[*types.InvalidReplicationGroupStateFault](t, snapshot("busy", "early"), "creating")
 	_, err := api.CreateReplicationGroup(ctx, groupRequest("BUSY", "valkey", "8.1", 1))
 	wantFault[*types.ReplicationGroupAlreadyExistsFault](t, err, "busy")
+	unobstruct(t, nodes)
 	s.awaitGroup(east, "busy", "available")
+	// The node does nothing for a while, so its snapshot is not done being made.
+	goOn := s.haltEngine(east, "busy-001")
 	if err := snapshot("busy", "one"); err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +169,7 @@ func TestFaultsOfNamesAndStates(t *testing.T) {
 	wantFault[*types.InvalidSnapshotStateFault](t, err, "creating")
 	_, err = api.CopySnapshot(ctx, &elasticache.CopySnapshotInput{SourceSnapshotName: aws.String("one"), TargetSnapshotName: aws.String("copy")})
 	wantFault[*types.InvalidSnapshotStateFault](t, err, "creating")
+	goOn()
 	s.awaitSnapshot(east, "one", "available")
 	s.awaitGroup(east, "busy", "available")
 	wantFault[*types.SnapshotAlreadyExistsFault](t, snapshot("busy", "one"), "one")

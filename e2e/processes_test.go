@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -101,4 +102,21 @@ func (s *service) killEngine(region, cluster string) int {
 		s.t.Fatalf("cannot kill %s: %v", cluster, err)
 	}
 	return pid
+}
+
+// haltEngine stops a node's engine without ending it. The returned function lets it
+// go on, which the end of the test does too.
+func (s *service) haltEngine(region, cluster string) (goOn func()) {
+	s.t.Helper()
+	pid := s.mustPID(region, cluster)
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		s.t.Fatalf("cannot stop %s: %v", cluster, err)
+	}
+	goOn = sync.OnceFunc(func() {
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			s.t.Errorf("cannot let %s go on: %v", cluster, err)
+		}
+	})
+	s.t.Cleanup(goOn)
+	return goOn
 }

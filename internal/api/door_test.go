@@ -189,7 +189,7 @@ type answer struct {
 // send makes an unsigned or self-made request.
 func (d *door) send(t testing.TB, r *http.Request) answer {
 	t.Helper()
-	client := &http.Client{Transport: transport(t), Timeout: 10 * time.Second}
+	client := &http.Client{Transport: transport(t), Timeout: time.Minute}
 	res, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)

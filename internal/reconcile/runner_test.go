@@ -122,7 +122,7 @@ func (b *bench) read() (w world) {
 
 func (b *bench) eventually(what string, cond func(w world) bool) {
 	b.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	watch := b.db.Watch("")
 	defer watch.Close()
 	for !cond(b.read()) {
@@ -132,7 +132,7 @@ func (b *bench) eventually(what string, cond func(w world) bool) {
 		}
 		if time.Now().After(deadline) {
 			w := b.read()
-			b.t.Fatalf("%s: not within 20 s\ngroups %+v\nclusters %+v\nsnapshots %+v\nsteps %+v", what, w.groups, w.clusters, w.snapshots, w.steps)
+			b.t.Fatalf("%s: not within a minute\ngroups %+v\nclusters %+v\nsnapshots %+v\nsteps %+v", what, w.groups, w.clusters, w.snapshots, w.steps)
 		}
 	}
 }

@@ -325,7 +325,7 @@ func TestASeedIsReadBeforeAnEngineSeesIt(t *testing.T) {
 		"new.rdb": "does not read", "newest.rdb": "unsupported RDB version", "missing.rdb": "",
 	} {
 		path := filepath.Join(w.dir, "node", key)
-		man, err := w.Seed(t.Context(), cache.SeedJob{Region: "here", ObjectARN: "arn:aws:s3:::b/" + key, Path: path, Build: "valkey-8.1.1"})
+		man, err := w.Seed(t.Context(), cache.SeedJob{Region: "here", ObjectARN: "arn:aws:s3:::b/" + key, Path: path, Build: w.server.Build.Name})
 		if key == "good.rdb" {
 			if err != nil || man.Fingerprint != s.Shards[0].Manifest.Fingerprint {
 				t.Errorf("a good file: %v, fingerprint %s", err, man.Fingerprint)
@@ -347,7 +347,7 @@ func TestASeedOfASnapshotHoldsWhatItsManifestSays(t *testing.T) {
 	w.server.Must("SET", "another", "key")
 	other := w.backup(t)
 	other.Shards[0].Manifest = s.Shards[0].Manifest // its file has been replaced by a later one
-	_, err := w.Seed(t.Context(), cache.SeedJob{Region: "here", From: &other, Path: filepath.Join(w.dir, "seed"), Build: "valkey-8.1.1"})
+	_, err := w.Seed(t.Context(), cache.SeedJob{Region: "here", From: &other, Path: filepath.Join(w.dir, "seed"), Build: w.server.Build.Name})
 	if !errors.Is(err, cache.ErrPermanent) || !strings.Contains(err.Error(), "fingerprint") {
 		t.Errorf("a file that is not the manifest's: %v", err)
 	}

@@ -19,7 +19,11 @@ import (
 
 func (s *service) kill(t testing.TB, region string) {
 	t.Helper()
-	if err := syscall.Kill(s.pool.PIDs()[region], syscall.SIGKILL); err != nil {
+	pid := s.pool.PIDs()[region]
+	if pid == 0 { // which would mean ourselves
+		t.Fatalf("no child serves %s", region)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -43,8 +47,8 @@ func TestChildKilledUnderUpload(t *testing.T) {
 		}}
 	})
 	put(t, c, "one", "k", body)
-	if killed != 2 {
-		t.Errorf("%d attempts, want 2", killed)
+	if killed < 2 { // the child may take longer to be back than one retry waits
+		t.Errorf("%d attempts, want 2 or more", killed)
 	}
 	if !bytes.Equal(get(t, s.client(t, near), "one", "k"), body) {
 		t.Error("the object differs")

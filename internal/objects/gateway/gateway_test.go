@@ -97,7 +97,7 @@ func newPool(t testing.TB, root string, keys ...gateway.Key) *gateway.Pool {
 
 func limited(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -114,12 +114,12 @@ func newStore(t testing.TB, p *gateway.Pool) objects.Store {
 	return s
 }
 
-// eventually polls until ok, for at most ten seconds.
+// eventually polls until ok, for at most a minute.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
+	for deadline := time.Now().Add(time.Minute); !ok(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("it never came true that %s", what)
 		}
@@ -144,9 +144,15 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// kill kills the child, once there is one: the last may have been killed just now.
 func kill(t testing.TB, p *gateway.Pool) {
 	t.Helper()
-	if err := syscall.Kill(p.PIDs()[region], syscall.SIGKILL); err != nil {
+	pid := 0
+	eventually(t, "there is a child", func() bool {
+		pid = p.PIDs()[region]
+		return pid != 0 && alive(pid)
+	})
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -446,11 +452,15 @@ func TestCannotStart(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if err := p.Start(ctx, region); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "/nonexistent/program") {
-		t.Errorf("Start: %v", err)
-	}
+	eventually(t, "it is said why", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		err := p.Start(ctx, region)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Start: %v", err)
+		}
+		return strings.Contains(err.Error(), "/nonexistent/program")
+	})
 }
 
 // A data directory too deep for a socket's address still works, also over what a
