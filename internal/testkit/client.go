@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	dialTimeout  = 5 * time.Second
+	dialTimeout  = 20 * time.Second
 	replyTimeout = 60 * time.Second
 )
 

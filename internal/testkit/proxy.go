@@ -43,10 +43,7 @@ func Proxy(t testing.TB, target string) *FaultProxy {
 	moving := make(chan struct{})
 	close(moving)
 	p := &FaultProxy{t: t, target: target, pairs: map[*pair]bool{}, moving: moving, budgets: [2]int64{-1, -1}}
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", portText(FreePort(t))))
-	if err != nil {
-		t.Fatalf("cannot start a proxy: %v", err)
-	}
+	l := Listen(t)
 	p.addr = l.Addr().String()
 	p.serve(l)
 	t.Cleanup(p.end)

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	startTimeout = 30 * time.Second
-	stopTimeout  = 20 * time.Second
+	startTimeout = 60 * time.Second
+	stopTimeout  = 60 * time.Second
 )
 
 // Server is an engine that a test has started.
