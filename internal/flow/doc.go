@@ -10,6 +10,9 @@
 //     sink slows its source.
 //   - An Entry handed out by a source is valid until the next one is asked for;
 //     whoever keeps it longer clones it. Run clones into batches.
+//   - A Filter says which entries are meant, a Rewrite what they are called
+//     elsewhere; a Rewriter refuses to make one key of two. A Limiter holds a
+//     reading to a rate.
 //
 // The value of an entry is the engine's own serialization and is never decoded
 // here, which is what lets an RDB file, a replica stream and DUMP feed any sink

@@ -48,3 +48,9 @@ func (e *Entry) Clone() Entry {
 	c.Value = bytes.Clone(e.Value)
 	return c
 }
+
+// Key names a key of a keyspace.
+type Key struct {
+	DB   int
+	Name string
+}

@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"fmt"
+	"io"
 )
 
 // Batch limits: a batch is handed on when it holds this many entries or bytes.
@@ -69,6 +70,9 @@ func (r *runner) add(ctx context.Context, e *Entry) error {
 			return err
 		}
 	}
+	if e.Body != nil {
+		return r.alone(ctx, e)
+	}
 	if e.Size() > cap(r.arena) {
 		// Larger than a whole batch: it travels alone, without a copy.
 		r.batch = append(r.batch, *e)
@@ -79,6 +83,35 @@ func (r *runner) add(ctx context.Context, e *Entry) error {
 	c.Value = r.keep(e.Value)
 	r.batch = append(r.batch, c)
 	return nil
+}
+
+// alone hands on an entry whose value is read as it is written: its source waits
+// meanwhile, so nothing may come before it or with it.
+func (r *runner) alone(ctx context.Context, e *Entry) error {
+	if err := r.flush(ctx); err != nil {
+		return err
+	}
+	body := &measured{r: e.Body}
+	c := *e
+	c.Body = body
+	r.batch = append(r.batch, c)
+	if err := r.flush(ctx); err != nil {
+		return err
+	}
+	r.stats.Bytes += body.n
+	return nil
+}
+
+// measured counts the bytes that are read.
+type measured struct {
+	r io.Reader
+	n int64
+}
+
+func (m *measured) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.n += int64(n)
+	return n, err
 }
 
 func (r *runner) keep(b []byte) []byte {

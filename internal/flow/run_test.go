@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
+	"strings"
 	"testing"
 
 	"holdfast.dev/internal/flow"
@@ -169,3 +171,77 @@ type null struct{}
 func (null) Write(context.Context, []flow.Entry) error { return nil }
 func (null) Commit(context.Context) error              { return nil }
 func (null) Close() error                              { return nil }
+
+// streamed yields values that are read as they come; each is gone when the next is asked for.
+type streamed struct{ entries []flow.Entry }
+
+func (s *streamed) Entries(context.Context) iter.Seq2[*flow.Entry, error] {
+	return func(yield func(*flow.Entry, error) bool) {
+		for _, e := range s.entries {
+			if e.Body != nil {
+				gone := &fleeting{r: e.Body}
+				e.Body = gone
+				ok := yield(&e, nil)
+				gone.r = nil
+				if !ok {
+					return
+				}
+				continue
+			}
+			if !yield(&e, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s *streamed) Close() error { return nil }
+
+type fleeting struct{ r io.Reader }
+
+func (f *fleeting) Read(p []byte) (int, error) {
+	if f.r == nil {
+		return 0, errors.New("read too late")
+	}
+	return f.r.Read(p)
+}
+
+// inOrder notes what comes in which batch.
+type inOrder struct{ got []string }
+
+func (o *inOrder) Write(_ context.Context, batch []flow.Entry) error {
+	line := ""
+	for _, e := range batch {
+		value := e.Value
+		if e.Body != nil {
+			var err error
+			if value, err = io.ReadAll(e.Body); err != nil {
+				return err
+			}
+		}
+		line += fmt.Sprintf("%s=%s ", e.Key, value)
+	}
+	o.got = append(o.got, line)
+	return nil
+}
+func (o *inOrder) Commit(context.Context) error { return nil }
+func (o *inOrder) Close() error                 { return nil }
+
+// A value that is read as it comes travels alone, in its place, and is counted.
+func TestRunCarriesBodiesAlone(t *testing.T) {
+	src := &streamed{entries: []flow.Entry{
+		{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("b"), Value: []byte("2")},
+		{Key: []byte("large"), Body: strings.NewReader("0123456789")}, {Key: []byte("c"), Value: []byte("3")},
+	}}
+	dst := &inOrder{}
+	stats, err := flow.Run(t.Context(), src, dst, flow.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"a=1 b=2 ", "large=0123456789 ", "c=3 "}; !slices.Equal(dst.got, want) {
+		t.Errorf("%q, want %q", dst.got, want)
+	}
+	if stats != (flow.Stats{Keys: 4, Bytes: 2 + 2 + 15 + 2}) {
+		t.Errorf("%+v", stats)
+	}
+}
