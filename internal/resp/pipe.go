@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 )
 
 // DefaultWindow is how many bytes of commands a Pipe keeps in flight. On
@@ -39,6 +40,8 @@ type Pipe struct {
 	out  chan []byte
 	free chan []byte
 	wg   sync.WaitGroup
+	// waiting counts the chunks that the sender has to write still.
+	waiting atomic.Int32
 }
 
 // NewPipe takes c over until Close. When ctx ends, the connection is cut. A
@@ -59,7 +62,7 @@ func NewPipe(ctx context.Context, c *Conn, window int) *Pipe {
 	return p
 }
 
-// send writes what Flush hands over.
+// send writes what Flush could not write at once.
 func (p *Pipe) send() {
 	var failed bool
 	for b := range p.out {
@@ -70,7 +73,8 @@ func (p *Pipe) send() {
 				failed = true
 			}
 		}
-		if cap(b) <= keepBuffer {
+		p.waiting.Add(-1)
+		if cap(b) >= pipeChunk && cap(b) <= keepBuffer {
 			select {
 			case p.free <- b[:0]:
 			default:
@@ -133,8 +137,22 @@ func (p *Pipe) Flush() {
 	if len(p.buf) == 0 {
 		return
 	}
-	p.out <- p.buf
 	p.unsent = 0
+	if p.waiting.Load() == 0 {
+		// Nothing stands before these bytes. Most of the time the system takes them at
+		// once, which spares waking the sender for each chunk.
+		n := p.c.writeNow(p.buf)
+		if n == len(p.buf) {
+			p.buf = p.buf[:0]
+			if cap(p.buf) > keepBuffer {
+				p.buf = make([]byte, 0, 2*pipeChunk)
+			}
+			return
+		}
+		p.buf = p.buf[n:]
+	}
+	p.waiting.Add(1)
+	p.out <- p.buf
 	select {
 	case b := <-p.free:
 		p.buf = b
