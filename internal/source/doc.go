@@ -2,9 +2,14 @@
 //
 //   - RDB: one or many RDB files, from anywhere that can be read from beginning to end.
 //   - Scan: a live server, read key by key with SCAN and DUMP.
+//   - Cluster: all shards of a cluster, each as Scan reads a server, exact while slots
+//     move; Merge puts shards together that are read in other ways.
 //   - Live: a live server that others write to, as it was at one instant, with the
 //     commands of ordinary clients alone; its rules stand in live_doc.go.
 //   - PSync: a live server, read as a replica of it would: its snapshot, one instant in time.
+//   - Follow: a live server copied into a sink, and then what changes, until it is
+//     stopped; for migrations without downtime. Its rules stand in follow_doc.go.
+//   - HoldWrites: makes a server take no writes for the moment of the switch.
 //   - Generate: made-up data of a stated shape, the same again from the same seed.
 //
 // Contract, besides that of flow.Source

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"math/bits"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -150,62 +149,6 @@ func (g *Generate) Entries(ctx context.Context) iter.Seq2[*flow.Entry, error] {
 		}
 		return nil
 	})
-}
-
-// random is a small generator (SplitMix64) that can be started anywhere at no cost, so that
-// each key's data follows from the seed and the key's number alone.
-type random uint64
-
-func (r *random) next() uint64 {
-	*r += 0x9e3779b97f4a7c15
-	return mix(uint64(*r))
-}
-
-// mix is a bijection: different numbers stay different.
-func mix(z uint64) uint64 {
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
-// below returns a number from 0 to n-1.
-func (r *random) below(n uint64) uint64 {
-	hi, _ := bits.Mul64(r.next(), n)
-	return hi
-}
-
-const alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
-
-// text appends n random characters of the alphabet.
-func (r *random) text(dst []byte, n int) []byte {
-	at := len(dst)
-	dst = slices.Grow(dst, n)[:at+n]
-	for p := dst[at:]; len(p) > 0; {
-		x := r.next()
-		n := min(len(p), 10)
-		for i := range p[:n] {
-			p[i] = alphabet[x&63]
-			x >>= 6
-		}
-		p = p[n:]
-	}
-	return dst
-}
-
-// letters appends n random letters.
-func (r *random) letters(dst []byte, n int) []byte {
-	at := len(dst)
-	dst = slices.Grow(dst, n)[:at+n]
-	for p := dst[at:]; len(p) > 0; {
-		x := r.next()
-		n := min(len(p), 8)
-		for i := range p[:n] {
-			p[i] = alphabet[(x&255)*52>>8]
-			x >>= 8
-		}
-		p = p[n:]
-	}
-	return dst
 }
 
 // maker makes one entry after the other in the same memory.

@@ -27,8 +27,10 @@ type LiveOptions struct {
 	// Latency is by how much other clients' slow requests may become slower; 0
 	// means DefaultLatency.
 	Latency time.Duration
-	// Rate limits the reading to so many keys per second; 0 does not.
-	Rate int
+	// Rate limits the reading to so many keys per second, BytesRate to so many
+	// bytes of keys and values; 0 does not.
+	Rate      int
+	BytesRate int64
 	// PointInTime refuses anything less: where no cut can be had, Entries ends
 	// with an error that says why, before the first entry.
 	PointInTime bool
@@ -64,7 +66,9 @@ type Capture string
 const (
 	CaptureTracking      Capture = "tracking"      // CLIENT TRACKING in broadcast mode
 	CaptureNotifications Capture = "notifications" // keyspace notifications
-	CaptureNone          Capture = "none"
+	// CaptureReplica is the stream that replicas get; a Follow uses it, a Live does not.
+	CaptureReplica Capture = "replica"
+	CaptureNone    Capture = "none"
 )
 
 // Cut is how the instant was fixed.
@@ -280,7 +284,7 @@ func (s *Live) rest(ctx context.Context, tries int) error {
 func (s *Live) weak(ctx context.Context, a *liveAttempt, yield func(*flow.Entry) bool) error {
 	rep := a.rep
 	rep.Consistency, rep.Capture, rep.Cut = PerKey, CaptureNone, CutNone
-	scan := NewScan(s.opt, ScanOptions{Rate: s.lo.Rate})
+	scan := NewScan(s.opt, ScanOptions{Rate: s.lo.Rate, BytesRate: s.lo.BytesRate})
 	defer func() {
 		rep.Inexact = scan.Inexact()
 		s.setReport(&rep)

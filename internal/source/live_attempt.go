@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strconv"
@@ -38,13 +39,20 @@ type liveAttempt struct {
 	sp  *spool
 	ix  *liveIndex
 	rep LiveReport
+	// out, if set, gets what is read at once, in place of sp and ix: see Follow.
+	out *followOut
+	// taken are the changed keys that are being read.
+	taken takenKeys
+	// moved counts keys that changed while they were read and have to be read again.
+	moved int
+	seed  maphash.Seed
 
 	conn  *resp.Conn
 	pipe  *resp.Pipe
 	r     *reader
 	cap   *capture
 	probe *probe
-	limit *limiter
+	limit *flow.Limiter
 	// undo puts back what was set on the server.
 	undo func() error
 
@@ -80,7 +88,7 @@ type liveAttempt struct {
 
 func newAttempt(s *Live, sp *spool) *liveAttempt {
 	return &liveAttempt{
-		s: s, sp: sp, limit: newLimiter(s.lo.Rate), undo: func() error { return nil },
+		s: s, sp: sp, seed: maphash.MakeSeed(), limit: flow.NewLimiter(flow.Rate{Keys: int64(s.lo.Rate), Bytes: s.lo.BytesRate}), undo: func() error { return nil },
 		dbs: map[int]bool{}, streams: map[touched]int64{}, hot: map[touched]int64{}, marks: map[touched]*streamMark{}, tries: map[touched]int{},
 		entry: flow.Entry{Idle: -1, Freq: -1}, bigFrom: liveBig, size: 1 << 10, version: 9, db: -1,
 		rep: LiveReport{Consistency: PerKey, Capture: CaptureNone, Cut: CutNone},
@@ -157,7 +165,9 @@ func (a *liveAttempt) open(ctx context.Context) error {
 	if a.s.hooks.big > 0 {
 		a.bigFrom = a.s.hooks.big
 	}
-	a.ix = newIndex(a.sp, a.total)
+	if a.out == nil {
+		a.ix = newIndex(a.sp, a.total)
+	}
 	a.probe = startProbe(ctx, a.s.opt, a.s.lo.Latency)
 	return nil
 }
@@ -165,8 +175,15 @@ func (a *liveAttempt) open(ctx context.Context) error {
 // listen opens the capture: the invalidations of client tracking where they can
 // be had, else keyspace notifications.
 func (a *liveAttempt) listen(ctx context.Context) (err error) {
+	if a.cap != nil { // a stream that others keep open
+		return nil
+	}
+	changes := newDirtySet()
+	if a.out != nil {
+		changes = a.out.changes
+	}
 	if a.s.hooks.capture != CaptureNotifications {
-		a.cap, err = openTracking(ctx, a.s.opt)
+		a.cap, err = openTracking(ctx, a.s.opt, changes)
 		if err == nil {
 			a.rep.Capture = CaptureTracking
 			return nil
@@ -184,7 +201,7 @@ func (a *liveAttempt) listen(ctx context.Context) (err error) {
 		}
 		return err
 	}
-	a.cap, err = openNotifications(ctx, a.s.opt, *byKey, marker)
+	a.cap, err = openNotifications(ctx, a.s.opt, *byKey, marker, changes)
 	if resp.IsServerError(err) {
 		a.noteMissing("PSUBSCRIBE", "psubscribe, +subscribe, &__key*, &holdfast:cut:*", err)
 		return fmt.Errorf("%w: %w", errNoCapture, err)
@@ -208,6 +225,9 @@ func (a *liveAttempt) abilities(ctx context.Context) (err error) {
 	}
 	try := func(may *bool, permission string, args ...string) error {
 		_, err := a.call(ctx, args...)
+		if resp.IsServerError(err, "MOVED", "ASK") { // another shard has that key's slot; the user may ask
+			err = nil
+		}
 		*may = err == nil
 		if resp.IsServerError(err) {
 			if permission != "" && !resp.UnknownCommand(err) {
@@ -367,6 +387,10 @@ func (a *liveAttempt) learn(size int64) {
 
 // keep stores what was read of a key.
 func (a *liveAttempt) keep(e *flow.Entry) error {
+	if a.out != nil {
+		a.noteSilent(e, true)
+		return a.out.keep(e)
+	}
 	at, err := a.sp.add(e)
 	if err != nil {
 		return err
@@ -378,16 +402,35 @@ func (a *liveAttempt) keep(e *flow.Entry) error {
 	if replaced {
 		a.rep.Reread++
 	}
+	a.noteSilent(e, replaced)
+	return nil
+}
+
+// noteSilent remembers values that may change without a word.
+func (a *liveAttempt) noteSilent(e *flow.Entry, replaced bool) {
 	if class := rdb.ClassOf(e.Type); class == rdb.ClassStream || class == rdb.ClassModule && a.cap.kind == CaptureNotifications {
 		a.streams[touched{e.DB, string(e.Key)}] = int64(len(e.Value))
 	} else if replaced && len(a.streams) > 0 {
 		delete(a.streams, touched{e.DB, string(e.Key)})
+		delete(a.marks, touched{e.DB, string(e.Key)})
 	}
-	return nil
+}
+
+// has tells whether a key was read. What goes out at once is not remembered.
+func (a *liveAttempt) has(db int, key []byte) (bool, error) {
+	if a.out != nil {
+		return false, nil
+	}
+	return a.ix.has(db, key)
 }
 
 // gone notes that a key does not exist.
 func (a *liveAttempt) gone(db int, key []byte) error {
+	if a.out != nil {
+		delete(a.streams, touched{db, string(key)})
+		delete(a.marks, touched{db, string(key)})
+		return a.out.gone(db, key)
+	}
 	was, err := a.ix.remove(db, key)
 	if was {
 		delete(a.streams, touched{db, string(key)})
@@ -411,7 +454,9 @@ func (a *liveAttempt) tick() error {
 		return nil
 	}
 	a.told = now
-	if f := a.s.lo.Progress; f != nil {
+	if a.out != nil {
+		a.out.told(a)
+	} else if f := a.s.lo.Progress; f != nil {
 		f(LiveProgress{Phase: a.phase, Keys: a.ix.keys, Total: max(a.total, a.ix.keys), Dirty: int64(a.cap.size()), Batch: a.batch()})
 	}
 	return a.cap.keepAlive()

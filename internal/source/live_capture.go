@@ -31,13 +31,13 @@ type capture struct {
 	wg      sync.WaitGroup
 	dead    chan struct{} // closed when nothing more will come
 	last    time.Time     // of the last question
+	// stream is what is listened to in place of conn, for CaptureReplica.
+	stream *replicaFeed
 
-	mu    sync.Mutex
-	dirty map[touched]struct{}
+	*dirtySet
 	// void says why everything read so far is worthless; err why the connection is dead.
 	void, err error
 	asked     queue[*question]
-	win       *window
 }
 
 // question waits for replies.
@@ -58,8 +58,8 @@ type window struct {
 }
 
 // openTracking begins to listen to the invalidations of every key.
-func openTracking(ctx context.Context, opt resp.Options) (*capture, error) {
-	c := &capture{kind: CaptureTracking, dirty: map[touched]struct{}{}, dead: make(chan struct{}), last: time.Now()}
+func openTracking(ctx context.Context, opt resp.Options, d *dirtySet) (*capture, error) {
+	c := &capture{kind: CaptureTracking, dirtySet: d, dead: make(chan struct{}), last: time.Now()}
 	opt.OnPush = c.push
 	conn, err := resp.Dial(ctx, opt.WithDB(0))
 	if err != nil {
@@ -79,8 +79,8 @@ func openTracking(ctx context.Context, opt resp.Options) (*capture, error) {
 
 // openNotifications begins to listen to keyspace notifications, by key where
 // they are sent so, by event otherwise.
-func openNotifications(ctx context.Context, opt resp.Options, byKey bool, marker string) (*capture, error) {
-	c := &capture{kind: CaptureNotifications, marker: marker, dirty: map[touched]struct{}{}, dead: make(chan struct{}), last: time.Now()}
+func openNotifications(ctx context.Context, opt resp.Options, byKey bool, marker string, d *dirtySet) (*capture, error) {
+	c := &capture{kind: CaptureNotifications, marker: marker, dirtySet: d, dead: make(chan struct{}), last: time.Now()}
 	opt.OnPush = c.push
 	conn, err := resp.Dial(ctx, opt.WithDB(0))
 	if err != nil {
@@ -124,6 +124,9 @@ func (c *capture) listen(ctx context.Context) {
 
 // Close hangs up and waits for the reading goroutine.
 func (c *capture) Close() error {
+	if c.stream != nil {
+		return nil // whoever opened it closes it
+	}
 	err := c.conn.Close()
 	c.wg.Wait()
 	c.release()
@@ -171,6 +174,9 @@ func (c *capture) answer(r *resp.Reply) {
 
 // sync returns when everything that was written before the call has been noted.
 func (c *capture) sync() error {
+	if c.stream != nil {
+		return c.lost() // see replicaFeed.reach
+	}
 	var refused error
 	err := c.ask(resp.AppendCommand(nil, "PING"), 1, func(r *resp.Reply) { refused = r.Err() })
 	if err != nil || refused != nil {
@@ -182,6 +188,9 @@ func (c *capture) sync() error {
 // keepAlive asks now and then, so that a connection that has nothing to tell is
 // seen to be there.
 func (c *capture) keepAlive() error {
+	if c.stream != nil {
+		return c.lost()
+	}
 	if time.Since(c.last) < 5*time.Second {
 		return c.lost()
 	}
@@ -193,6 +202,10 @@ func (c *capture) lost() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case c.broken != nil:
+		return c.broken
+	case c.stream != nil:
+		return c.stream.failed
 	case c.void != nil:
 		return &restartError{c.void}
 	case c.err != nil:
@@ -214,6 +227,7 @@ func (c *capture) push(r *resp.Reply) {
 	defer c.mu.Unlock()
 	if r.Elems[1].IsNull() {
 		c.void = errors.New("the keyspace was emptied (FLUSHALL, FLUSHDB or a full synchronization)")
+		c.markAll()
 		return
 	}
 	for i := range r.Elems[1].Elems {
@@ -267,63 +281,4 @@ func (c *capture) notified(channel, payload []byte) {
 		return
 	}
 	c.note(db, key)
-}
-
-// note wants c.mu held.
-func (c *capture) note(db int, key []byte) {
-	t := touched{db, string(key)}
-	c.dirty[t] = struct{}{}
-	if w := c.win; w != nil && w.open {
-		w.touched = append(w.touched, t)
-	}
-}
-
-// again has a key read again.
-func (c *capture) again(db int, key []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.dirty[touched{db, string(key)}] = struct{}{}
-}
-
-// size is how many keys wait to be read again.
-func (c *capture) size() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.dirty)
-}
-
-// isDirty tells of each of the keys whether it waits to be read again.
-func (c *capture) isDirty(db int, keys *liveKeys, is []bool) []bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	is = is[:0]
-	for i := range keys.len() {
-		k := keys.key(i)
-		_, here := c.dirty[touched{db, string(k)}]
-		_, any := c.dirty[touched{anyDB, string(k)}]
-		is = append(is, here || any)
-	}
-	return is
-}
-
-// take hands over the keys that wait; from now on they count as read. With w
-// not nil, w opens in the same instant.
-func (c *capture) take(w *window) map[touched]struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	d := c.dirty
-	c.dirty = map[touched]struct{}{}
-	if c.win = w; w != nil {
-		w.open = true
-	}
-	return d
-}
-
-// putBack undoes take.
-func (c *capture) putBack(d map[touched]struct{}) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for t := range d {
-		c.dirty[t] = struct{}{}
-	}
 }

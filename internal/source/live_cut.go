@@ -87,8 +87,15 @@ func (a *liveAttempt) settle(ctx context.Context) error {
 	return nil
 }
 
-// notesError is the notes as an error.
+// ErrNoInstant is in the errors of a Live that was asked for one instant, on a
+// server that offers no way to fix one.
+var ErrNoInstant = errors.New("the server offers no way to fix one instant")
+
+// notesError is the notes as an error. It is an ErrNoInstant.
 type notesError []string
+
+// Is tells that.
+func (n notesError) Is(target error) bool { return target == ErrNoInstant }
 
 func (n notesError) Error() string {
 	if len(n) == 0 {

@@ -1,6 +1,10 @@
 package source
 
-import "context"
+import (
+	"context"
+
+	"holdfast.dev/internal/resp"
+)
 
 // scan reads every database once.
 func (a *liveAttempt) scan(ctx context.Context) error {
@@ -8,6 +12,11 @@ func (a *liveAttempt) scan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return a.scanOf(ctx, dbs)
+}
+
+// scanOf reads these databases once.
+func (a *liveAttempt) scanOf(ctx context.Context, dbs []resp.Keyspace) error {
 	for _, db := range dbs {
 		w := &liveWalk{a: a, db: db.DB, cursor: []byte("0")}
 		for !w.done {
@@ -53,9 +62,17 @@ func (a *liveAttempt) rounds(ctx context.Context) error {
 // round reads the keys that changed, once.
 func (a *liveAttempt) round(ctx context.Context) error {
 	a.rep.Rounds++
+	if a.out != nil {
+		was := a.out.refreshing
+		a.out.refreshing = true
+		defer func() { a.out.refreshing = was }()
+	}
 	// In this order: what changes after take is told of again, so that a database
 	// born and an expiry given after INFO are seen in the next round.
-	taken := a.cap.take(nil)
+	taken, err := a.take()
+	if err != nil {
+		return err
+	}
 	if _, err := a.keyspaces(ctx); err != nil {
 		return err
 	}
@@ -66,7 +83,23 @@ func (a *liveAttempt) round(ctx context.Context) error {
 	if err := w.run(ctx, func() bool { return false }); err != nil {
 		return err
 	}
-	return a.pieces(ctx, w)
+	if err := a.pieces(ctx, w); err != nil {
+		return err
+	}
+	a.taken.keys = nil
+	return nil
+}
+
+// take takes the keys that changed: all, or, where they may be too many for
+// memory, some.
+func (a *liveAttempt) take() (map[touched]struct{}, error) {
+	if a.out == nil {
+		return a.cap.take(nil), nil
+	}
+	var err error
+	a.taken, err = a.cap.takeSome()
+	a.out.f.reading(a.taken.since)
+	return a.taken.keys, err
 }
 
 // spread tells in which databases keys have to be read: all, where it is not

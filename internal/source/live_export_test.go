@@ -8,6 +8,9 @@ type LiveRules struct {
 	Cut                        Cut
 	// Big is from how many bytes on values are read in pieces.
 	Big int64
+	// Forget, of a Follow, loses every so-manieth key that changed; Memory is how many
+	// of them are kept in memory.
+	Forget, Memory int
 	// Phase is called when a phase begins.
 	Phase func(string)
 }
@@ -18,4 +21,11 @@ func (s *Live) Break(r LiveRules) {
 		noPause: r.NoPause, noStreams: r.NoStreams, noSkip: r.NoSkip,
 		capture: r.Capture, cut: r.Cut, phase: r.Phase, big: r.Big,
 	}
+}
+
+// Break applies the rules.
+func (f *Follow) Break(r LiveRules) {
+	f.hooks = liveHooks{noStreams: r.NoStreams, capture: r.Capture, big: r.Big}
+	f.forget = r.Forget
+	f.memory = r.Memory
 }

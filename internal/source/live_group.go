@@ -97,9 +97,11 @@ func (a *liveAttempt) takeGroup(g *liveGroup, next func() (*resp.Reply, error)) 
 			e.ExpireAt = max(now+left, 1)
 			if !sure {
 				a.unsure++
+				a.moved++
 				a.cap.again(g.db, key)
 			}
 		}
+		a.limit.Read(e.Size())
 		if err := a.keep(e); err != nil {
 			return err
 		}

@@ -46,6 +46,7 @@ func (a *liveAttempt) pieces(ctx context.Context, w *liveWalk) error {
 		err := a.piecewise(ctx, id.db, key)
 		switch {
 		case errors.Is(err, errMoved):
+			a.moved++
 			a.cap.again(id.db, key)
 		case err != nil:
 			return fmt.Errorf("cannot read key %q of database %d: %w", key, id.db, err)
@@ -132,7 +133,18 @@ func (p *piece) call(ctx context.Context, args ...string) (*resp.Reply, error) {
 	if resp.IsServerError(err, "WRONGTYPE") {
 		return nil, errMoved
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	n := len(r.Bytes)
+	for i := range r.Elems {
+		n += len(r.Elems[i].Bytes)
+		for j := range r.Elems[i].Elems {
+			n += len(r.Elems[i].Elems[j].Bytes)
+		}
+	}
+	p.a.limit.Read(n)
+	return r, p.a.limit.Wait(ctx, 0)
 }
 
 func (p *piece) text(ctx context.Context) error {

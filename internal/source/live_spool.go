@@ -40,12 +40,9 @@ func newSpool(dir string) (*spool, error) {
 	if dir == "" {
 		dir = os.TempDir()
 	}
-	f, err := os.CreateTemp(dir, ".holdfast-spool-*") // mode 0600
+	f, err := namelessFile(dir)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make a spool: %w", err)
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot make a spool: %w", err), f.Close())
+		return nil, err
 	}
 	s := &spool{f: f, dir: dir, buf: make([]byte, 0, spoolBuffer+spoolBuffer/4)}
 	return s, s.reset()

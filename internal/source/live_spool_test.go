@@ -132,7 +132,7 @@ func TestNotificationFlags(t *testing.T) {
 }
 
 func TestCaptureReadsChannels(t *testing.T) {
-	c := &capture{dirty: map[touched]struct{}{}}
+	c := &capture{dirtySet: newDirtySet()}
 	for channel, payload := range map[string]string{
 		"__keyspace@12__:a__:b": "set", "__keyevent@3__:expired": "k@1__:", "__keyspace@0__:": "del",
 	} {

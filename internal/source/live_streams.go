@@ -136,7 +136,7 @@ func appendMark(dst []byte, key string, groups []string) ([]byte, int) {
 // takeMark takes n replies; false means that one was an error.
 func (a *liveAttempt) takeMark(m *look, n int, next func() (*resp.Reply, error)) (bool, error) {
 	var h maphash.Hash
-	h.SetSeed(a.ix.seed)
+	h.SetSeed(a.seed)
 	m.idle = 1 << 62
 	ok := true
 	for i := range n {

@@ -97,7 +97,7 @@ func (w *liveWalk) fill(ctx context.Context, hold func() bool) error {
 	}
 	for w.sized.len() > 0 && w.flying < 2*b {
 		keys := w.sized.pop()
-		if err := w.a.limit.wait(ctx, keys.len()); err != nil {
+		if err := w.a.limit.Wait(ctx, keys.len()); err != nil {
 			return err
 		}
 		w.a.groups(keys.db, keys, w.a.dbs[keys.db], func(g *liveGroup) {
@@ -184,7 +184,7 @@ func (w *liveWalk) takeScan() error {
 		if w.is[i] {
 			continue
 		}
-		had, err := w.a.ix.has(w.db, found.key(i))
+		had, err := w.a.has(w.db, found.key(i))
 		if err != nil {
 			return err
 		}

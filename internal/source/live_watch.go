@@ -94,7 +94,7 @@ func (a *liveAttempt) identity(ctx context.Context) (string, error) {
 
 // verify tells whether everything read so far still counts.
 func (a *liveAttempt) verify(ctx context.Context) error {
-	if err := a.cap.lost(); err != nil || a.blind {
+	if err := a.cap.lost(); err != nil || a.blind || a.cap.kind == CaptureReplica {
 		return err
 	}
 	now, err := a.stats(ctx)

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -82,21 +83,8 @@ func (s *stream) Close() error {
 
 // join goes through the handshake and returns the body of the snapshot.
 func join(ctx context.Context, conn *resp.Conn, info *Info) (io.Reader, error) {
-	srv, err := conn.Server(ctx)
-	if err != nil && !resp.IsServerError(err) {
+	if err := announce(ctx, conn, info); err != nil {
 		return nil, err
-	}
-	info.Server = srv
-	// No listening-port is announced, for nothing of ours listens.
-	if _, err := conn.Do(ctx, "REPLCONF", "capa", "eof", "capa", "psync2"); err != nil {
-		return nil, refusal(err)
-	}
-	if srv.Engine == "valkey" {
-		// Valkey 9 sends its own format only to a replica that says it reads it,
-		// and fails otherwise where hash fields have TTLs.
-		if _, err := conn.Do(ctx, "REPLCONF", "version", srv.Version); err != nil && !resp.IsServerError(err) {
-			return nil, err
-		}
 	}
 	// Asks the server not to keep the changes for us that follow the snapshot.
 	// One that does not know this (before 7.0) starts to send them at our first
@@ -108,18 +96,40 @@ func join(ctx context.Context, conn *resp.Conn, info *Info) (io.Reader, error) {
 		return nil, err
 	}
 	r := bufio.NewReaderSize(conn.Raw(), maxReplicaLine)
-	if err := fullResync(r, info); err != nil {
+	line, err := replicaLine(r)
+	if err != nil {
 		return nil, err
 	}
-	return announced(r, info)
+	if err := fullResync(line, info); err != nil {
+		return nil, err
+	}
+	body, _, err := announced(r, info)
+	return body, err
+}
+
+// announce tells the server what kind of replica we are.
+func announce(ctx context.Context, conn *resp.Conn, info *Info) error {
+	srv, err := conn.Server(ctx)
+	if err != nil && !resp.IsServerError(err) {
+		return err
+	}
+	info.Server = srv
+	// No listening-port is announced, for nothing of ours listens.
+	if _, err := conn.Do(ctx, "REPLCONF", "capa", "eof", "capa", "psync2"); err != nil {
+		return refusal(err)
+	}
+	if srv.Engine == "valkey" {
+		// Valkey 9 sends its own format only to a replica that says it reads it,
+		// and fails otherwise where hash fields have TTLs.
+		if _, err := conn.Do(ctx, "REPLCONF", "version", srv.Version); err != nil && !resp.IsServerError(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // fullResync reads the answer to PSYNC.
-func fullResync(r *bufio.Reader, info *Info) error {
-	line, err := replicaLine(r)
-	if err != nil {
-		return err
-	}
+func fullResync(line string, info *Info) (err error) {
 	if text, ok := strings.CutPrefix(line, "-"); ok {
 		return refusal(&resp.ServerError{Text: text})
 	}
@@ -135,29 +145,31 @@ func fullResync(r *bufio.Reader, info *Info) error {
 }
 
 // announced reads how the snapshot is framed: $<length>, or $EOF:<mark> for one
-// of unknown length that ends with the mark.
-func announced(r *bufio.Reader, info *Info) (io.Reader, error) {
+// of unknown length that ends with the mark. What follows the snapshot comes from
+// rest, once the snapshot was read.
+func announced(r *bufio.Reader, info *Info) (body io.Reader, rest func() io.Reader, err error) {
 	line, err := replicaLine(r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if text, ok := strings.CutPrefix(line, "-"); ok {
-		return nil, &resp.ServerError{Text: text}
+		return nil, nil, &resp.ServerError{Text: text}
 	}
 	if mark, ok := strings.CutPrefix(line, "$EOF:"); ok {
 		if len(mark) != markLen {
-			return nil, fmt.Errorf("the end mark %.100q is not of %d bytes", mark, markLen)
+			return nil, nil, fmt.Errorf("the end mark %.100q is not of %d bytes", mark, markLen)
 		}
 		info.Size = -1
-		return newMarked(r, mark), nil
+		m := newMarked(r, mark)
+		return m, func() io.Reader { return io.MultiReader(bytes.NewReader(m.after()), r) }, nil
 	}
 	text, ok := strings.CutPrefix(line, "$")
 	n, err := strconv.ParseInt(text, 10, 64)
 	if !ok || err != nil || n < 0 {
-		return nil, fmt.Errorf("the snapshot is announced by %.100q", line)
+		return nil, nil, fmt.Errorf("the snapshot is announced by %.100q", line)
 	}
 	info.Size = n
-	return &counted{r: r, left: n}, nil
+	return &counted{r: r, left: n}, func() io.Reader { return r }, nil
 }
 
 // maxReplicaLine bounds an answer of the handshake.

@@ -79,3 +79,11 @@ func (m *marked) more() {
 	}
 	m.safe = max(m.to-markLen+1, 0)
 }
+
+// after is what was received behind the mark.
+func (m *marked) after() []byte {
+	if !m.ended {
+		return nil
+	}
+	return m.buf[m.safe+markLen : m.to]
+}

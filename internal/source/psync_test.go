@@ -149,7 +149,7 @@ func TestPSyncStalls(t *testing.T) {
 	s := testkit.StartServer(t, testkit.Engine(t, "redis-7.0"), testkit.Config(framings["diskless"]...))
 	fill(t, s, 100_000)
 	p := testkit.Proxy(t, s.Addr())
-	src := source.NewPSync(resp.Options{Addr: p.Addr(), Timeout: 300 * time.Millisecond})
+	src := source.NewPSync(resp.Options{Addr: p.Addr(), Timeout: 2 * time.Second})
 	n, last := 0, error(nil)
 	for _, err := range src.Entries(t.Context()) {
 		if n++; n == 10 {

@@ -44,7 +44,7 @@ func File(path string) Input {
 // CloseOnDone returns r such that it is closed when ctx ends: for files, pipes and
 // connections, whose Close may be called while they are read and ends the reading.
 func CloseOnDone(ctx context.Context, r io.ReadCloser) io.ReadCloser {
-	c := &closing{ReadCloser: r}
+	c := &closing{ReadCloser: r, why: func() error { return context.Cause(ctx) }}
 	c.stop = context.AfterFunc(ctx, c.close)
 	return c
 }
@@ -52,8 +52,21 @@ func CloseOnDone(ctx context.Context, r io.ReadCloser) io.ReadCloser {
 type closing struct {
 	io.ReadCloser
 	stop func() bool
+	// why is the reason for which the context has ended, nil as long as it has not.
+	why  func() error
 	once sync.Once
 	err  error
+}
+
+// Read ends with the context's reason where it was the context that closed the reader.
+func (c *closing) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		if why := c.why(); why != nil {
+			err = why
+		}
+	}
+	return n, err
 }
 
 func (c *closing) close() { c.once.Do(func() { c.err = c.ReadCloser.Close() }) }
@@ -127,6 +140,7 @@ func (s *RDB) readFile(ctx context.Context, in Input, yield func(*flow.Entry) bo
 	}()
 	before := s.read.Load()
 	r := rdb.NewReader(body)
+	r.StreamAbove(streamAbove)
 	err = s.walk(ctx, r, before, yield)
 	s.note(in.Name, r, err == nil)
 	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, errStop) {
@@ -182,9 +196,13 @@ func (s *RDB) walk(ctx context.Context, r *rdb.Reader, before int64, yield func(
 	}
 }
 
+// streamAbove is from what size on a value of a file is not held in memory. The
+// window that holds it grows to twice that, and what read it may hold a copy.
+const streamAbove = 4 << 20
+
 // fill makes an entry of the mover from one of the codec. Version stays.
 func fill(e *flow.Entry, from *rdb.Entry) {
-	e.DB, e.Key, e.Type, e.Value = from.DB, from.Key, from.Type, from.Value
+	e.DB, e.Key, e.Type, e.Value, e.Body = from.DB, from.Key, from.Type, from.Value, from.Body
 	e.ExpireAt, e.Idle, e.Freq = from.ExpireAt, from.Idle, from.Freq
 }
 

@@ -1,6 +1,7 @@
 package source_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -102,5 +103,40 @@ func TestRDBUnblocks(t *testing.T) {
 	}}))
 	if !errors.Is(err, why) {
 		t.Errorf("%v", err)
+	}
+}
+
+// Values too large for memory come as bodies, the others as they were, in one file.
+func TestRDBStreamsLargeValues(t *testing.T) {
+	large := rdb.AppendString(nil, bytes.Repeat([]byte("0123456789"), 600_000))
+	all := append(flowtest.Sample()[:3:3], flow.Entry{Key: []byte("large"), Type: rdb.TypeString, Value: large, Version: 9, Idle: -1, Freq: -1})
+	all = append(all, flow.Entry{Key: []byte("last"), Type: rdb.TypeString, Value: rdb.AppendString(nil, []byte("v")), Version: 9, Idle: -1, Freq: -1})
+	for _, readIt := range []bool{true, false} {
+		s := source.NewRDB(input("file", file(t, 9, all)))
+		n := 0
+		for e, err := range s.Entries(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+			if string(e.Key) != "large" {
+				if e.Body != nil {
+					t.Errorf("%q comes as a body", e.Key)
+				}
+				continue
+			}
+			if e.Body == nil || e.Value != nil {
+				t.Fatal("the large value is held in memory")
+			}
+			if !readIt {
+				continue
+			}
+			if got, err := io.ReadAll(e.Body); err != nil || !bytes.Equal(got, large) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		}
+		if f := s.Files(); n != len(all) || len(f) != 1 || !f[0].Complete || !f[0].Checksummed {
+			t.Errorf("%d entries, %+v", n, f)
+		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"holdfast.dev/internal/flow"
 	"holdfast.dev/internal/resp"
@@ -19,18 +18,26 @@ import (
 type ScanOptions struct {
 	// Databases to read; nil reads all that are not empty.
 	Databases []int
-	// Rate limits the reading to so many keys per second; 0 does not.
-	Rate int
+	// Rate limits the reading to so many keys per second, BytesRate to so many
+	// bytes of keys and values; 0 does not.
+	Rate      int
+	BytesRate int64
+	// Keep, if set, says whether a key is to be read at all. It is called once for
+	// each key, from the goroutine of Entries.
+	Keep func(db int, key []byte) bool
 }
 
 // Scan reads a live server with SCAN and DUMP, which any server allows that
 // allows reading at all: it needs neither replication nor administration rights.
+// Where MGET and INFO are allowed too it reads with fewer commands; see scan_group.go.
 //
 // Value and expiry of a key are read inside one transaction, so they belong to
 // one instant. The expiry is exact to the millisecond on every version.
 type Scan struct {
-	opt     resp.Options
-	so      ScanOptions
+	opt resp.Options
+	so  ScanOptions
+	// shard: it is one of several, and whoever owns it looks after keys that move away.
+	shard   bool
 	skipped atomic.Int64
 	unsure  atomic.Int64
 
@@ -60,12 +67,19 @@ func (s *Scan) Entries(ctx context.Context) iter.Seq2[*flow.Entry, error] {
 		if err != nil {
 			return err
 		}
-		limit := newLimiter(s.so.Rate)
+		limit := flow.NewLimiter(flow.Rate{Keys: int64(s.so.Rate), Bytes: s.so.BytesRate})
+		var keys int64
+		for _, db := range dbs {
+			keys += db.Keys
+		}
+		calm := s.startThrottle(ctx, keys)
+		defer calm.Close()
 		for _, db := range dbs {
 			if _, err := r.conn.Do(ctx, "SELECT", strconv.Itoa(db.DB)); err != nil {
 				return fmt.Errorf("cannot select database %d: %w", db.DB, err)
 			}
 			w := newWalk(ctx, s, r, db, limit)
+			w.calm = calm
 			if err := errors.Join(w.run(ctx, yield), w.pipe.Close()); err != nil {
 				return err
 			}
@@ -173,33 +187,4 @@ func (s *Scan) Close() error {
 		err = errors.Join(err, c.Close())
 	}
 	return err
-}
-
-// limiter spreads keys over time.
-type limiter struct {
-	rate  int
-	begin time.Time
-	keys  int64
-}
-
-func newLimiter(rate int) *limiter { return &limiter{rate: rate, begin: time.Now()} }
-
-// wait returns when so many more keys may be read.
-func (l *limiter) wait(ctx context.Context, keys int) error {
-	if l.rate <= 0 {
-		return nil
-	}
-	l.keys += int64(keys)
-	ahead := time.Duration(float64(l.keys)/float64(l.rate)*float64(time.Second)) - time.Since(l.begin)
-	if ahead < 5*time.Millisecond {
-		return nil
-	}
-	t := time.NewTimer(ahead)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -227,7 +227,7 @@ func TestScanLosesItsServer(t *testing.T) {
 	if err == nil || keys == 0 || keys == 50_000 {
 		t.Errorf("%d keys, %v", keys, err)
 	}
-	src := source.NewScan(resp.Options{Addr: p.Addr(), Timeout: 200 * time.Millisecond}, source.ScanOptions{})
+	src := source.NewScan(resp.Options{Addr: p.Addr(), Timeout: 2 * time.Second}, source.ScanOptions{})
 	n := 0
 	for _, err = range src.Entries(t.Context()) {
 		if n++; n == 100 {

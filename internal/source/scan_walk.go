@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"holdfast.dev/internal/flow"
+	"holdfast.dev/internal/rdb"
 	"holdfast.dev/internal/resp"
 )
 
@@ -16,15 +17,22 @@ const (
 	// server's other clients wait.
 	scanCount = 500
 	// groupKeys keys, or as many as make about groupBytes, share one transaction:
-	// other clients wait for no more than that.
-	groupKeys  = 16
+	// other clients wait for no more than that. On a server that tells only what is
+	// left of an expiry it is clockKeys keys, for the clock must not move meanwhile.
+	groupKeys  = 64
 	groupBytes = 64 << 10
+	// infoKeys keys are so many that INFO costs less than asking for the expiry of each.
+	infoKeys = 8
 	// flightKeys keys, or as many as make about flightBytes, are asked for ahead:
 	// the server holds their values in memory until they are taken.
 	flightKeys  = 1024
 	flightBytes = 4 << 20
 	// firstSize is what a value is taken for before one has been seen.
 	firstSize = 64 << 10
+	// fewStrings is the share of strings, of allStrings, below which MGET costs more
+	// than it spares: every key that is none has to be asked for twice.
+	allStrings = 1024
+	fewStrings = allStrings / 4
 )
 
 // walk reads one database.
@@ -33,9 +41,18 @@ type walk struct {
 	r     *reader
 	db    int
 	pipe  *resp.Pipe
-	limit *limiter
+	limit *flow.Limiter
+	// calm holds the keys in flight down while the server is slow.
+	calm  *throttle
 	seen  *seen
+	marks []mark
 	entry flow.Entry
+	text  []byte
+
+	// mortal: keys with an expiry are, or may be, among the database's.
+	mortal bool
+	// strings is a running average of their share among the keys, of allStrings.
+	strings int
 
 	// ops are the requests in flight, oldest first.
 	ops  queue[op]
@@ -52,8 +69,9 @@ type walk struct {
 
 // op is a SCAN (batch is nil), or a transaction over n keys of a batch.
 type op struct {
-	batch   *keyBatch
-	from, n int
+	batch             *keyBatch
+	from, n, commands int
+	way               way
 }
 
 // keyBatch holds the keys of one SCAN.
@@ -64,6 +82,12 @@ type keyBatch struct {
 	sent, left int
 	// tries counts how often these keys were read already for want of a clock.
 	tries int
+	// other: these keys are no strings, or gone.
+	other bool
+	// alone: each of these keys has a transaction of its own.
+	alone bool
+	// charged: the rate has been paid for these keys.
+	charged bool
 }
 
 func (b *keyBatch) key(i int) []byte {
@@ -79,10 +103,11 @@ func (b *keyBatch) add(key []byte) {
 	b.ends = append(b.ends, len(b.buf))
 }
 
-func newWalk(ctx context.Context, s *Scan, r *reader, ks resp.Keyspace, l *limiter) *walk {
+func newWalk(ctx context.Context, s *Scan, r *reader, ks resp.Keyspace, l *flow.Limiter) *walk {
 	return &walk{
 		s: s, r: r, db: ks.DB, limit: l, pipe: resp.NewPipe(ctx, r.conn, 0),
 		seen: newSeen(ks.Keys), size: firstSize, cursor: []byte("0"),
+		mortal: r.noInfo || ks.Expires > 0, strings: allStrings,
 	}
 }
 
@@ -113,7 +138,13 @@ func (w *walk) run(ctx context.Context, yield func(*flow.Entry) bool) error {
 }
 
 // flight is how many keys may be in flight.
-func (w *walk) flight() int { return min(max(flightBytes/w.size, 1), flightKeys) }
+func (w *walk) flight() int {
+	window := int64(flightBytes)
+	if r := w.s.so.BytesRate; r > 0 {
+		window = min(window, r/10) // a tenth of a second: what is in flight can no longer be held back
+	}
+	return w.calm.flight(min(max(int(window)/w.size, 1), flightKeys))
+}
 
 func (w *walk) sendScan() {
 	b := resp.AppendArray(w.pipe.Begin(), 4)
@@ -140,15 +171,24 @@ func (w *walk) takeScan() error {
 	}
 	w.cursor = append(w.cursor[:0], r.Elems[0].Bytes...)
 	w.done = string(w.cursor) == "0"
+	keys := r.Elems[1].Elems
+	w.marks = w.marks[:0]
+	for i := range keys {
+		w.marks = append(w.marks, w.seen.mark(keys[i].Bytes))
+	}
+	w.seen.fetch(w.marks)
 	b := w.batch()
-	for i := range r.Elems[1].Elems {
-		if k := r.Elems[1].Elems[i].Bytes; w.seen.add(k) {
+	for i := range keys {
+		if k := keys[i].Bytes; w.seen.add(w.marks[i]) && w.keep(k) {
 			b.add(k)
 		}
 	}
 	w.enqueue(b)
 	return nil
 }
+
+// keep tells whether a key is to be read.
+func (w *walk) keep(key []byte) bool { return w.s.so.Keep == nil || w.s.so.Keep(w.db, key) }
 
 func (w *walk) batch() *keyBatch {
 	if n := len(w.free); n > 0 {
@@ -173,22 +213,19 @@ func (w *walk) enqueue(b *keyBatch) {
 // sendGroup asks for the next keys in one transaction.
 func (w *walk) sendGroup(ctx context.Context) error {
 	b := *w.keys.front()
-	n := min(max(groupBytes/w.size, 1), groupKeys, len(b.ends)-b.sent)
-	if w.r.cluster || b.tries > 0 {
-		n = 1
+	o := op{batch: b, from: b.sent}
+	o.n, o.way = w.plan(b)
+	if !b.charged {
+		if err := w.limit.Wait(ctx, o.n); err != nil {
+			return err
+		}
 	}
-	if err := w.limit.wait(ctx, n); err != nil {
-		return err
-	}
-	o := op{batch: b, from: b.sent, n: n}
-	cmds := w.r.appendOpen(w.pipe.Begin())
-	for i := range n {
-		cmds = w.r.appendKey(cmds, b.key(o.from+i))
-	}
-	w.pipe.EndMany(w.r.appendClose(cmds), w.r.commands(n)+1)
-	b.sent += n
-	w.queued -= n
-	w.flying += n
+	var cmds []byte
+	cmds, o.commands = w.r.appendGroup(w.pipe.Begin(), o.group())
+	w.pipe.EndMany(cmds, o.commands)
+	b.sent += o.n
+	w.queued -= o.n
+	w.flying += o.n
 	if b.sent == len(b.ends) {
 		w.keys.pop()
 	}
@@ -196,33 +233,63 @@ func (w *walk) sendGroup(ctx context.Context) error {
 	return nil
 }
 
+// plan says how many of a batch's next keys are read together, and how.
+func (w *walk) plan(b *keyBatch) (int, way) {
+	n := min(max(groupBytes/w.size, 1), groupKeys, len(b.ends)-b.sent)
+	switch {
+	case b.alone:
+		n = 1
+	case w.r.cluster:
+		n = b.sameSlot(n)
+	}
+	var how way
+	if n > 1 && !w.r.plain {
+		how = way{strings: !b.other && w.strings >= fewStrings, eternal: !w.mortal && n >= infoKeys}
+	}
+	if !how.eternal && !w.r.exact {
+		n = min(n, clockKeys)
+	}
+	return n, how
+}
+
+// sameSlot is how many of the next n keys are of one slot: keys of different slots
+// cannot share a transaction. Servers that keep a table for each slot, as Valkey 8
+// and Redis 8 do, list them slot by slot.
+func (b *keyBatch) sameSlot(n int) int {
+	slot := resp.Slot(b.key(b.sent))
+	for i := 1; i < n; i++ {
+		if resp.Slot(b.key(b.sent+i)) != slot {
+			return i
+		}
+	}
+	return n
+}
+
+func (o *op) group() group {
+	return group{way: o.way, n: o.n, key: func(i int) []byte { return o.batch.key(o.from + i) }}
+}
+
 // takeGroup yields the keys of a transaction.
 func (w *walk) takeGroup(o op, yield func(*flow.Entry) bool) error {
-	a, err := w.receive(o.n)
-	if err != nil {
+	a, err := w.r.take(w.pipe.Next, o.commands, o.group(), w.db)
+	switch {
+	case w.r.cluster && o.n > 1 && resp.IsServerError(err):
+		// While a slot moves, some of its keys are here and some are not.
+		w.reread(o, true)
+	case w.s.shard && resp.IsServerError(err, "MOVED", "ASK"):
+		w.s.skipped.Add(int64(o.n)) // Cluster reads it where it went
+	case resp.IsServerError(err) && o.way != way{}:
+		// Not every server lets everyone do what is fastest.
+		w.r.plain = true
+		w.reread(o, false)
+	case err != nil:
 		return w.explain(o, 0, err)
-	}
-	for i := range o.n {
-		key := o.batch.key(o.from + i)
-		if !a.sure && a.volatile(i) {
-			if w.again(o.batch, key) {
-				continue
-			}
-			w.s.unsure.Add(1)
-		}
-		e := &w.entry
-		there, err := a.fill(e, i)
-		if err != nil {
-			return w.explain(o, i, err)
-		}
-		if !there {
-			w.s.skipped.Add(1)
-			continue
-		}
-		w.learn(e.Size())
-		e.DB, e.Key = w.db, key
-		if !yield(e) {
-			return errStop
+	case a.mortal:
+		w.mortal = true
+		w.reread(o, false)
+	default:
+		if err := w.yieldGroup(o, &a, yield); err != nil {
+			return err
 		}
 	}
 	w.flying -= o.n
@@ -232,26 +299,61 @@ func (w *walk) takeGroup(o op, yield func(*flow.Entry) bool) error {
 	return nil
 }
 
-// receive reads the replies of one transaction over n keys.
-func (w *walk) receive(n int) (answer, error) {
-	var refused error
-	for range w.r.commands(n) {
-		q, err := w.pipe.Next()
+// reread asks for the keys of a transaction once more, each alone or not.
+func (w *walk) reread(o op, alone bool) {
+	nb := w.batch()
+	nb.other, nb.alone, nb.charged = o.batch.other, alone || o.batch.alone, true
+	for i := range o.n {
+		nb.add(o.batch.key(o.from + i))
+	}
+	w.enqueue(nb)
+}
+
+func (w *walk) yieldGroup(o op, a *answer, yield func(*flow.Entry) bool) error {
+	e := &w.entry
+	var rest *keyBatch
+	strings := 0
+	for i := range o.n {
+		key := o.batch.key(o.from + i)
+		if !a.sure && a.volatile(i) {
+			if w.again(o.batch, key) {
+				continue
+			}
+			w.s.unsure.Add(1)
+		}
+		found, err := a.fill(e, i, &w.text)
 		if err != nil {
-			return answer{}, err
+			return w.explain(o, i, err)
 		}
-		if err := q.Err(); err != nil && refused == nil {
-			refused = err
+		switch found {
+		case gone:
+			w.s.skipped.Add(1)
+			continue
+		case unread:
+			if rest == nil {
+				rest = w.batch()
+				rest.other, rest.charged = true, true
+			}
+			rest.add(key)
+			continue
+		}
+		if e.Type == rdb.TypeString {
+			strings++
+		}
+		w.learn(e.Size())
+		w.limit.Read(e.Size())
+		e.DB, e.Key = w.db, key
+		if !yield(e) {
+			return errStop
 		}
 	}
-	exec, err := w.pipe.Next()
-	if err != nil {
-		return answer{}, err
+	if rest != nil {
+		w.enqueue(rest)
 	}
-	if refused != nil {
-		return answer{}, refused
+	if !o.batch.other {
+		w.strings += (strings*allStrings/o.n - w.strings) / 8
 	}
-	return w.r.open(exec, n)
+	return nil
 }
 
 // again asks for a key once more, alone, whose expiry fell on the edge of a
@@ -262,7 +364,7 @@ func (w *walk) again(b *keyBatch, key []byte) bool {
 	}
 	nb := w.batch()
 	nb.add(key)
-	nb.tries = b.tries + 1
+	nb.tries, nb.alone, nb.charged = b.tries+1, true, true
 	w.enqueue(nb)
 	return true
 }

@@ -11,8 +11,10 @@ import "hash/maphash"
 // and another hash puts them side by side in the table: for a hundred million
 // keys that is a chance below one in ten thousand million.
 type seen struct {
-	mark, place maphash.Seed
+	sign, place maphash.Seed
 	tables      []seenTable
+	// looked keeps the compiler from leaving out what has no other effect.
+	looked uint64
 }
 
 type seenTable struct {
@@ -27,24 +29,45 @@ func newSeen(n int64) *seen {
 		size *= 2
 	}
 	return &seen{
-		mark: maphash.MakeSeed(), place: maphash.MakeSeed(),
+		sign: maphash.MakeSeed(), place: maphash.MakeSeed(),
 		tables: []seenTable{{slots: make([]uint64, size)}},
 	}
 }
 
-// add tells whether key is new.
-func (s *seen) add(key []byte) bool {
-	mark := maphash.Bytes(s.mark, key)
-	if mark == 0 {
-		mark = 1 // zero is an empty slot
+// mark is how a key is remembered: what stands in a slot, and where it is looked for.
+type mark struct{ sign, place uint64 }
+
+func (s *seen) mark(key []byte) mark {
+	m := mark{maphash.Bytes(s.sign, key), maphash.Bytes(s.place, key)}
+	if m.sign == 0 {
+		m.sign = 1 // zero is an empty slot
 	}
-	place := maphash.Bytes(s.place, key)
+	return m
+}
+
+// fetch looks at the slots of keys that are going to be added. Each is in another
+// place of a large memory, and while they are only looked at the processor waits for
+// many of them at once.
+func (s *seen) fetch(marks []mark) {
+	sum := uint64(0)
+	for i := range s.tables {
+		slots := s.tables[i].slots
+		mask := uint64(len(slots) - 1)
+		for j := range marks {
+			sum += slots[marks[j].place&mask]
+		}
+	}
+	s.looked = sum
+}
+
+// add tells whether a key is new.
+func (s *seen) add(m mark) bool {
 	for i := range s.tables {
 		t := &s.tables[i]
 		mask := uint64(len(t.slots) - 1)
-		at := place & mask
+		at := m.place & mask
 		for t.slots[at] != 0 {
-			if t.slots[at] == mark {
+			if t.slots[at] == m.sign {
 				return false
 			}
 			at = (at + 1) & mask
@@ -55,9 +78,9 @@ func (s *seen) add(key []byte) bool {
 		if t.used >= len(t.slots)/4*3 {
 			s.tables = append(s.tables, seenTable{slots: make([]uint64, 2*len(t.slots))})
 			t = &s.tables[i+1]
-			at = place & uint64(len(t.slots)-1)
+			at = m.place & uint64(len(t.slots)-1)
 		}
-		t.slots[at] = mark
+		t.slots[at] = m.sign
 		t.used++
 		return true
 	}
