@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"strconv"
 )
 
 // bufferSize is the reader's window: small enough for the second-level cache,
@@ -23,9 +24,15 @@ type cursor struct {
 	base int64
 	src  io.Reader
 	late error // came with the last bytes that were read
-	// sum is the CRC64 of everything before buf[summed].
+	// ended: the source said that it is at its end.
+	ended bool
+	// sum is the CRC64 of everything before buf[summed], kept unless plain is set.
 	sum    uint64
 	summed int
+	plain  bool
+	// limit, if set, is how many bytes behind mark may be in the window, and how long a
+	// compressed string may claim to be; what needs more is errLarge.
+	limit int
 }
 
 func (c *cursor) offset() int64 { return c.base + int64(c.pos) }
@@ -45,6 +52,9 @@ func (c *cursor) need(n int) error {
 func (c *cursor) fill(n int) error {
 	if c.src == nil {
 		return c.short()
+	}
+	if c.limit > 0 && c.pos-c.mark+n > c.limit {
+		return errLarge
 	}
 	c.slide()
 	for len(c.buf)-c.pos < n {
@@ -94,6 +104,7 @@ func (c *cursor) read() error {
 			c.late = err // not every reader says it again
 			return nil
 		case errors.Is(err, io.EOF):
+			c.ended = true
 			return c.short()
 		case err != nil:
 			return c.fail("cannot read on", err)
@@ -109,10 +120,29 @@ func (c *cursor) short() error {
 
 // sumTo adds the window up to index i to the checksum.
 func (c *cursor) sumTo(i int) {
-	if i > c.summed {
+	if i > c.summed && !c.plain {
 		c.sum = CRC64(c.sum, c.buf[c.summed:i])
 		c.summed = i
 	}
+}
+
+// atEnd says what follows a value that should be at its end.
+func (c *cursor) atEnd() error {
+	if c.src == nil {
+		if n := len(c.buf) - c.pos; n > 0 {
+			return c.fail(strconv.Itoa(n)+" bytes follow the value", ErrCorrupt)
+		}
+		return nil
+	}
+	c.mark = c.pos
+	err := c.need(1)
+	switch {
+	case err == nil:
+		return c.fail("bytes follow the value", ErrCorrupt)
+	case c.ended:
+		return nil
+	}
+	return err
 }
 
 func (c *cursor) byte() (byte, error) {
@@ -137,6 +167,23 @@ func (c *cursor) skip(n uint64) error {
 		}
 	}
 	c.pos += int(n)
+	return nil
+}
+
+// passOver passes n bytes that nobody needs, and nothing before them: they leave the window.
+func (c *cursor) passOver(n uint64) error {
+	if n > maxLength {
+		return c.fail("length beyond any value", ErrCorrupt)
+	}
+	for n > 0 {
+		c.mark = c.pos
+		if err := c.need(1); err != nil {
+			return err
+		}
+		part := min(n, uint64(len(c.buf)-c.pos))
+		c.pos += int(part)
+		n -= part
+	}
 	return nil
 }
 
@@ -210,31 +257,36 @@ func (c *cursor) length() (uint64, error) {
 
 // skipString passes one string in any encoding.
 func (c *cursor) skipString() error {
-	n, enc, err := c.lengthOrEnc()
+	n, err := c.stringHead()
 	if err != nil {
 		return err
 	}
-	if !enc {
-		return c.skip(n)
+	return c.skip(n)
+}
+
+// stringHead passes what stands before a string's bytes, and returns how many
+// bytes there are in the encoding that it has.
+func (c *cursor) stringHead() (uint64, error) {
+	n, enc, err := c.lengthOrEnc()
+	if err != nil || !enc {
+		return n, err
 	}
 	switch n {
-	case encInt8:
-		return c.skip(1)
-	case encInt16:
-		return c.skip(2)
-	case encInt32:
-		return c.skip(4)
+	case encInt8, encInt16, encInt32:
+		return 1 << n, nil
 	case encLZF:
-		if n, err = c.length(); err != nil {
-			return err
+		packed, plain, err := c.lzfHead()
+		if c.limit > 0 && plain > uint64(c.limit) && err == nil {
+			return 0, errLarge
 		}
-		if _, err := c.length(); err != nil {
-			return err
-		}
-		return c.skip(n)
+		return packed, err
 	}
-	return c.fail("unknown string encoding", ErrCorrupt)
+	return 0, c.fail("unknown string encoding", ErrCorrupt)
 }
+
+// maxHeld is the longest string that is read as one from a file: the default of
+// proto-max-bulk-len, so the longest that a server takes from a client.
+const maxHeld = 512 << 20
 
 // str reads one string in any encoding as plain bytes: a part of the window, or
 // for encoded ones the end of scratch, which is returned grown.
@@ -244,25 +296,42 @@ func (c *cursor) str(scratch []byte) (s, grown []byte, err error) {
 		return nil, scratch, err
 	}
 	if !enc {
+		if err := c.holds(n); err != nil {
+			return nil, scratch, err
+		}
 		s, err = c.take(n)
 		return s, scratch, err
 	}
 	at := len(scratch)
-	switch n {
-	case encInt8, encInt16, encInt32:
-		v, err := c.encodedInt(n)
-		if err != nil {
-			return nil, scratch, err
-		}
-		scratch = appendInt(scratch, v)
-	case encLZF:
-		if scratch, err = c.lzf(scratch); err != nil {
-			return nil, scratch, err
-		}
-	default:
-		return nil, scratch, c.fail("unknown string encoding", ErrCorrupt)
+	scratch, err = c.encoded(scratch, n)
+	return scratch[at:len(scratch):len(scratch)], scratch, err
+}
+
+// holds refuses a string that is too long to be read as one.
+func (c *cursor) holds(n uint64) error {
+	if n > maxHeld && c.src != nil {
+		return c.fail("a name or packed list of "+strconv.FormatUint(n, 10)+" bytes; at most 512 MiB are held at once", ErrCorrupt)
 	}
-	return scratch[at:len(scratch):len(scratch)], scratch, nil
+	return nil
+}
+
+// encoded appends to dst the plain bytes of a string in a special encoding.
+func (c *cursor) encoded(dst []byte, enc uint64) ([]byte, error) {
+	switch enc {
+	case encInt8, encInt16, encInt32:
+		v, err := c.encodedInt(enc)
+		if err != nil {
+			return dst, err
+		}
+		return appendInt(dst, v), nil
+	case encLZF:
+		packed, plain, err := c.lzfHead()
+		if err != nil {
+			return dst, err
+		}
+		return c.lzf(dst, packed, plain)
+	}
+	return dst, c.fail("unknown string encoding", ErrCorrupt)
 }
 
 func (c *cursor) encodedInt(enc uint64) (int64, error) {
@@ -279,13 +348,18 @@ func (c *cursor) encodedInt(enc uint64) (int64, error) {
 	return int64(int32(binary.LittleEndian.Uint32(p))), nil
 }
 
-func (c *cursor) lzf(dst []byte) ([]byte, error) {
-	packed, err := c.length()
-	if err != nil {
-		return dst, err
+// lzfHead reads how long a compressed string is, packed and plain.
+func (c *cursor) lzfHead() (packed, plain uint64, err error) {
+	if packed, err = c.length(); err != nil {
+		return 0, 0, err
 	}
-	plain, err := c.length()
-	if err != nil {
+	plain, err = c.length()
+	return packed, plain, err
+}
+
+// lzf appends a compressed string to dst.
+func (c *cursor) lzf(dst []byte, packed, plain uint64) ([]byte, error) {
+	if err := c.holds(max(packed, plain)); err != nil {
 		return dst, err
 	}
 	p, err := c.take(packed)

@@ -13,18 +13,21 @@ type Kind uint8
 // ids, then one KindStream, then for each group a KindGroup with its KindPending
 // elements, and for each of its consumers a KindConsumer with its KindOwned elements.
 const (
-	KindString   Kind = iota + 1 // A: the string
-	KindItem                     // A: an item of a list, from head to tail
-	KindMember                   // A: a member of a set
-	KindScored                   // A, Score: a member of a sorted set
-	KindField                    // A, B, ExpireAt: name, value and expiry (0: never) of a hash field
-	KindEntry                    // ID, Pairs: an entry of a stream
-	KindStream                   // Meta: what a stream knows of itself
-	KindGroup                    // A, ID, Count: name, last delivered id, entries read (as uint64; all ones: unknown)
-	KindPending                  // ID, Time, Count: an entry delivered to the group and not acknowledged; when last (ms), how often
-	KindConsumer                 // A, Time, Active: name, last seen, last active (ms; -1: never or not known)
-	KindOwned                    // ID: a pending entry that is this consumer's
-	KindModule                   // A: a module's whole value, opaque
+	KindString    Kind = iota + 1 // A: the string
+	KindItem                      // A: an item of a list, from head to tail
+	KindMember                    // A: a member of a set
+	KindScored                    // A, Score: a member of a sorted set
+	KindField                     // A, B, ExpireAt: name, value and expiry (0: never) of a hash field
+	KindEntry                     // ID, Pairs: an entry of a stream
+	KindStream                    // Meta: what a stream knows of itself
+	KindGroup                     // A, ID, Count: name, last delivered id, entries read (as uint64; all ones: unknown)
+	KindPending                   // ID, Time, Count: an entry delivered to the group and not acknowledged; when last (ms), how often
+	KindConsumer                  // A, Time, Active: name, last seen, last active (ms; -1: never or not known)
+	KindOwned                     // ID: a pending entry that is this consumer's
+	KindModule                    // A: a module's whole value, opaque
+	KindVectorSet                 // Count, B: what a vector set is made with, and its projection; see Decoder.VectorSets
+	KindVector                    // A, B, Pairs, Count: name, vector, attributes (Pairs[0], may be empty), norm and range of an element
+	KindPart                      // Of, B, Whole: a part of a long string; see Decoder.WalkBody. A: the name if Of is KindField
 )
 
 // StreamID is the id of a stream's entry.
@@ -54,16 +57,28 @@ type Element struct {
 	Time   int64
 	Active int64
 	Meta   StreamMeta
+	// Of is what a part belongs to, Whole the length of all its parts together (0
+	// for modules: not known), and Parted says of the element that they came before.
+	Of     Kind
+	Whole  uint64
+	Parted bool
 }
 
 // Decoder walks values. It reuses its memory from value to value; it is not
 // safe for use by several goroutines at once. The zero Decoder is ready.
 type Decoder struct {
+	// VectorSets has vector sets visited element by element (KindVectorSet, then
+	// KindVector). Otherwise they are opaque like every module's value.
+	VectorSets bool
+
 	c       cursor
 	el      Element
 	visit   func(*Element) error
 	scratch []byte   // elements that are not stored as plain bytes
 	blob    []byte   // a packed list that is stored compressed
+	window  []byte   // of WalkBody, kept for the next
+	count   uint64   // elements that a value says ahead that it has
+	above   uint64   // from what length on strings come in parts, partAbove if 0
 	master  [][]byte // the field names that a stream node's entries share
 	masters []byte   // those of them that are not stored as plain bytes
 }
@@ -74,7 +89,13 @@ type Decoder struct {
 // file or payload; it tells dialects apart.
 func (d *Decoder) Walk(typ byte, version int, value []byte, visit func(*Element) error) error {
 	d.c = cursor{buf: value}
+	return d.run(typ, version, visit)
+}
+
+// run walks what the cursor reads, to its end.
+func (d *Decoder) run(typ byte, version int, visit func(*Element) error) error {
 	d.visit = visit
+	d.el.Parted = false
 	err := d.walk(typ, version)
 	d.visit = nil
 	if cap(d.blob) > shrinkAbove {
@@ -86,10 +107,7 @@ func (d *Decoder) Walk(typ byte, version int, value []byte, visit func(*Element)
 	if err != nil {
 		return err
 	}
-	if d.c.pos != len(value) {
-		return d.c.fail(strconv.Itoa(len(value)-d.c.pos)+" bytes follow the value", ErrCorrupt)
-	}
-	return nil
+	return d.c.atEnd()
 }
 
 func (d *Decoder) walk(typ byte, version int) error {
@@ -145,21 +163,35 @@ func (d *Decoder) walk(typ byte, version int) error {
 // corrupt reports a broken packed list, at the end of its bytes.
 func (d *Decoder) corrupt(err error) error { return d.c.fail(err.Error(), ErrCorrupt) }
 
-// str reads a string into scratch where it is not stored plainly.
+// str reads a string, into scratch where it is not stored plainly or where the
+// window may move before the element is complete.
 func (d *Decoder) str() (s []byte, err error) {
+	at := len(d.scratch)
 	s, d.scratch, err = d.c.str(d.scratch)
+	if d.c.src != nil && len(d.scratch) == at {
+		d.scratch = append(d.scratch, s...)
+		s = d.scratch[at:len(d.scratch):len(d.scratch)]
+	}
 	return s, err
+}
+
+// fresh begins an element: what came before it is not needed any more.
+func (d *Decoder) fresh() {
+	d.scratch = d.scratch[:0]
+	d.c.mark = d.c.pos
 }
 
 func (d *Decoder) yield(k Kind) error {
 	d.el.Kind = k
-	return d.visit(&d.el)
+	err := d.visit(&d.el)
+	d.el.Parted = false
+	return err
 }
 
 func (d *Decoder) strings(k Kind, n uint64) (err error) {
 	for range n {
-		d.scratch = d.scratch[:0]
-		if d.el.A, err = d.str(); err != nil {
+		d.fresh()
+		if d.el.A, err = d.long(k, nil); err != nil {
 			return err
 		}
 		if err := d.yield(k); err != nil {
@@ -179,11 +211,12 @@ func (d *Decoder) counted(k Kind) error {
 
 func (d *Decoder) zset(typ byte) error {
 	n, err := d.c.count()
+	d.count = n
 	if err != nil {
 		return err
 	}
 	for range n {
-		d.scratch = d.scratch[:0]
+		d.fresh()
 		if d.el.A, err = d.str(); err != nil {
 			return err
 		}
@@ -233,7 +266,7 @@ func (d *Decoder) parseScore(b []byte) (float64, error) {
 }
 
 func (d *Decoder) field(ttl func() (int64, error), after bool) (err error) {
-	d.scratch = d.scratch[:0]
+	d.fresh()
 	d.el.ExpireAt = 0
 	if ttl != nil && !after {
 		if d.el.ExpireAt, err = ttl(); err != nil {
@@ -243,7 +276,7 @@ func (d *Decoder) field(ttl func() (int64, error), after bool) (err error) {
 	if d.el.A, err = d.str(); err != nil {
 		return err
 	}
-	if d.el.B, err = d.str(); err != nil {
+	if d.el.B, err = d.long(KindField, d.el.A); err != nil {
 		return err
 	}
 	if ttl != nil && after {
@@ -256,6 +289,7 @@ func (d *Decoder) field(ttl func() (int64, error), after bool) (err error) {
 
 func (d *Decoder) fields(ttl func() (int64, error), after bool) error {
 	n, err := d.c.count()
+	d.count = n
 	if err != nil {
 		return err
 	}
@@ -309,9 +343,16 @@ func neverZero(ms int64) int64 {
 }
 
 func (d *Decoder) module() error {
+	d.fresh()
 	from := d.c.pos
-	if _, err := d.c.length(); err != nil {
+	id, err := d.c.length()
+	switch {
+	case err != nil:
 		return err
+	case d.VectorSets && id&1023 == 0 && moduleName(id) == vectorSet:
+		return d.vectorSet()
+	case d.c.src != nil:
+		return d.moduleParts()
 	}
 	if err := d.c.skipModuleOps(); err != nil {
 		return err
@@ -354,6 +395,7 @@ func (d *Decoder) intset() error {
 
 // block reads a string that is itself a structure.
 func (d *Decoder) block() (b []byte, err error) {
+	d.c.mark = d.c.pos
 	b, d.blob, err = d.c.str(d.blob[:0])
 	return b, err
 }

@@ -131,6 +131,7 @@ func (d *Decoder) quicklist(typ byte) error {
 		return err
 	}
 	for range n {
+		d.c.mark = d.c.pos
 		kind := uint64(nodePacked)
 		if typ == TypeQuicklist2 {
 			if kind, err = d.c.length(); err != nil {

@@ -59,7 +59,7 @@ func rawID(b []byte) StreamID {
 // streamNode walks one node: the id that the ids in it are relative to, and a
 // listpack of a master entry (live entries, deleted ones, names, 0) and entries.
 func (d *Decoder) streamNode() error {
-	d.scratch = d.scratch[:0]
+	d.fresh()
 	key, err := d.str()
 	if err != nil {
 		return err
@@ -179,7 +179,7 @@ func (d *Decoder) pairs(p *pack, same bool) error {
 }
 
 func (d *Decoder) group(typ byte) (err error) {
-	d.scratch = d.scratch[:0]
+	d.fresh()
 	if d.el.A, err = d.str(); err != nil {
 		return err
 	}
@@ -216,6 +216,7 @@ func (d *Decoder) group(typ byte) (err error) {
 }
 
 func (d *Decoder) pending() error {
+	d.c.mark = d.c.pos
 	b, err := d.c.take(16)
 	if err != nil {
 		return err
@@ -233,7 +234,7 @@ func (d *Decoder) pending() error {
 }
 
 func (d *Decoder) consumer(typ byte) (err error) {
-	d.scratch = d.scratch[:0]
+	d.fresh()
 	if d.el.A, err = d.str(); err != nil {
 		return err
 	}
@@ -256,6 +257,7 @@ func (d *Decoder) consumer(typ byte) (err error) {
 		return err
 	}
 	for range owned {
+		d.c.mark = d.c.pos
 		b, err := d.c.take(16)
 		if err != nil {
 			return err

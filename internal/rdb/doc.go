@@ -26,6 +26,11 @@
 //   - An unknown type stops the reading, because nothing says where it ends.
 //   - Entries, and elements of values, are valid until the next one is asked for.
 //
+// Values of any size pass in the memory of a window, about a quarter of a MiB, where
+// Reader.StreamAbove is set: Entry.Body reads them, Writer takes them, Decoder.WalkBody
+// and Transcoder.Body look inside. What must be held as one all the same is said
+// there, and ends at 512 MiB. Without StreamAbove values are assembled.
+//
 // The same type byte can mean different things to Redis and to Valkey; which
 // one is meant follows from the version, which is why values travel with it.
 package rdb

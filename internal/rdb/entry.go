@@ -1,5 +1,7 @@
 package rdb
 
+import "io"
+
 // Entry is one key with its value, undecoded.
 type Entry struct {
 	// DB is the number of the logical database.
@@ -14,6 +16,9 @@ type Entry struct {
 	// Value is what the file holds after the key, which is also what DUMP
 	// returns between its type byte and its footer.
 	Value []byte
+	// Body, if set, reads the value's bytes in place of Value, which is then nil;
+	// see Reader.StreamAbove. It can be read once, before the next entry is asked for.
+	Body io.Reader
 	// ExpireAt is the Unix time in milliseconds at which the key expires; 0 means never.
 	ExpireAt int64
 	// Idle is the LRU idle time in seconds and Freq the LFU counter (0 to 255); -1 where the file has none.

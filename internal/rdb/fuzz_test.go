@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"testing/iotest"
 
 	"holdfast.dev/internal/rdb"
 )
@@ -58,12 +59,16 @@ func FuzzReader(f *testing.F) {
 			}
 		}
 		n := 0
+		streamed := rdb.NewReader(iotest.HalfReader(bytes.NewReader(b)))
+		streamed.StreamAbove(40)
 		for err == nil {
 			var e *rdb.Entry
 			if e, err = r.Next(); err != nil {
+				checkStreamed(t, streamed, nil, err)
 				break
 			}
 			n++
+			checkStreamed(t, streamed, e, nil)
 			if err := rdb.CheckValue(e.Type, h.Version, e.Value); err != nil {
 				t.Fatalf("entry with a value that is not whole: %v", err)
 			}
@@ -101,6 +106,35 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
+// checkStreamed: the same file read with bodies comes to the same entry, or the same
+// error, if not sooner.
+func checkStreamed(t *testing.T, r *rdb.Reader, want *rdb.Entry, wantErr error) {
+	e, err := r.Next()
+	if want == nil {
+		if err == nil { // what is wrong is in the value
+			if _, err = io.Copy(io.Discard, e.Body); err == nil {
+				t.Fatalf("no error, but at once %v", wantErr)
+			}
+		}
+		if errors.Is(err, io.EOF) != errors.Is(wantErr, io.EOF) {
+			t.Fatalf("%v, but at once %v", err, wantErr)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := e.Value
+	if e.Body != nil {
+		if value, err = io.ReadAll(e.Body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(value, want.Value) || !bytes.Equal(e.Key, want.Key) || e.Type != want.Type || e.DB != want.DB || e.ExpireAt != want.ExpireAt {
+		t.Fatalf("%+v with %q, but at once %+v", e, value, want)
+	}
+}
+
 // FuzzDecode: any bytes as a value of any type decode or fail; what decodes is
 // whole by the boundary walk too, and a walk without an error yields it twice alike.
 func FuzzDecode(f *testing.F) {
@@ -136,6 +170,20 @@ func FuzzDecode(f *testing.F) {
 			}
 			return nil
 		})
+		streamed := 0
+		var in rdb.Decoder
+		bodyErr := in.WalkBody(typ, version, iotest.HalfReader(bytes.NewReader(value)), func(e *rdb.Element) error {
+			if e.Kind == rdb.KindPart {
+				return nil
+			}
+			if streamed++; streamed > n && err != nil {
+				return errBig
+			}
+			return nil
+		})
+		if (bodyErr == nil) != (err == nil) || err == nil && streamed != n {
+			t.Fatalf("%d elements and %v, as it comes %d and %v", n, err, streamed, bodyErr)
+		}
 		if err == nil {
 			if err := rdb.CheckValue(typ, version, value); err != nil {
 				t.Fatalf("decodes, but: %v", err)

@@ -19,13 +19,16 @@ type Reader struct {
 
 	db       int
 	entry    Entry
-	keyBytes []byte // holds the key where the file holds it encoded
+	keyBytes []byte // holds the key where the window does not
+	above    int    // see StreamAbove
+	body     *body  // of the entry last returned
 	summed   bool
 
 	aux         []Aux
 	functions   []FunctionLibrary
 	moduleAux   [][]byte
 	slotImports int
+	kept        int // bytes of functions and moduleAux
 	hint        SizeHint
 }
 
@@ -123,6 +126,12 @@ func (r *Reader) next() error {
 	c := &r.c
 	e := &r.entry
 	e.ExpireAt, e.Idle, e.Freq = 0, -1, -1
+	if r.body != nil {
+		if err := r.body.drain(); err != nil {
+			return err
+		}
+		r.body, e.Body = nil, nil
+	}
 	for {
 		c.mark = c.pos
 		op, err := c.byte()
@@ -154,16 +163,23 @@ func (r *Reader) readEntry(typ byte) error {
 	encoded := len(scratch) > 0
 	from := c.pos - c.mark
 	keyLen := len(key)
-	if err := c.skipValue(typ, r.header.Version); err != nil {
+	e.Type, e.Version, e.DB = typ, r.header.Version, r.db
+	if r.above > 0 {
+		c.limit = from + r.above
+	}
+	err = c.skipValue(typ, r.header.Version)
+	c.limit = 0
+	from += c.mark
+	if !encoded {
+		key = c.buf[from-keyLen : from : from]
+	}
+	if err == errLarge || err == nil && r.above > 0 && c.pos-from > r.above { //nolint:errorlint // our own mark, never wrapped
+		return r.stream(typ, key, from)
+	}
+	if err != nil {
 		return err
 	}
-	if from += c.mark; encoded {
-		e.Key = key
-	} else {
-		e.Key = c.buf[from-keyLen : from : from]
-	}
-	e.Value = c.buf[from:c.pos:c.pos]
-	e.Type, e.Version, e.DB = typ, r.header.Version, r.db
+	e.Key, e.Value = key, c.buf[from:c.pos:c.pos]
 	return nil
 }
 

@@ -77,29 +77,62 @@ func (r *Reader) readHint() error {
 
 func clampInt64(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
-// maxAux is how many fields are kept: engines write about ten, and a file of
-// nothing but fields is not to fill the memory.
-const maxAux = 1024
+// maxAux is how many fields are kept, and maxAuxValue how long they may be: engines
+// write about ten short ones, and a file of nothing but fields is not to fill the memory.
+const (
+	maxAux      = 1024
+	maxAuxValue = 64 << 10
+)
 
-// readAux keeps a named field; nameless ones are padding.
+// readAux keeps a named field; nameless ones are padding, of any length.
 func (r *Reader) readAux() error {
-	name, _, err := r.c.str(nil)
+	c := &r.c
+	name, _, err := c.str(nil)
 	if err != nil {
 		return err
 	}
 	a := Aux{Name: string(name)}
-	if a.Name == "" {
-		return r.c.skipString()
+	at := c.pos - c.mark
+	n, err := c.stringHead()
+	if err != nil {
+		return err
 	}
-	value, _, err := r.c.str(nil)
+	if a.Name == "" || n > maxAuxValue || len(r.aux) == maxAux {
+		return c.passOver(n)
+	}
+	c.pos = c.mark + at
+	value, _, err := c.str(nil)
 	if err != nil {
 		return err
 	}
 	a.Value = string(value)
-	if len(r.aux) < maxAux {
-		r.aux = append(r.aux, a)
-	}
+	r.aux = append(r.aux, a)
 	return nil
+}
+
+// maxKept bounds what is kept of functions and modules' data, which engines hold in
+// memory outside of any limit.
+const maxKept = 64 << 20
+
+// keepRaw notes that so many bytes are to be kept.
+func (r *Reader) keepRaw(n uint64) error {
+	if n > uint64(maxKept-r.kept) {
+		return r.c.fail("functions and modules' data of more than 64 MiB", ErrCorrupt)
+	}
+	r.kept += int(n)
+	return nil
+}
+
+// passKept passes a string that is to be kept.
+func (r *Reader) passKept() error {
+	n, err := r.c.stringHead()
+	if err != nil {
+		return err
+	}
+	if err := r.keepRaw(n); err != nil {
+		return err
+	}
+	return r.c.skip(n)
 }
 
 // readRareOpcode reads what is kept raw, to be passed on.
@@ -109,7 +142,7 @@ func (r *Reader) readRareOpcode(op byte) error {
 	raw := func() []byte { return append([]byte(nil), c.buf[c.mark+from:c.pos]...) }
 	switch op {
 	case opFunction2:
-		if err := c.skipString(); err != nil {
+		if err := r.passKept(); err != nil {
 			return err
 		}
 		r.functions = append(r.functions, FunctionLibrary{Raw: raw()})
@@ -124,7 +157,7 @@ func (r *Reader) readRareOpcode(op byte) error {
 		if err := c.skipLengths(3); err != nil {
 			return err
 		}
-		if err := c.skipModuleOps(); err != nil {
+		if err := r.passModuleOps(); err != nil {
 			return err
 		}
 		r.moduleAux = append(r.moduleAux, raw())
@@ -140,7 +173,7 @@ func (r *Reader) readRareOpcode(op byte) error {
 
 func (r *Reader) skipFunctionRC() error {
 	for range 2 { // name, engine
-		if err := r.c.skipString(); err != nil {
+		if err := r.passKept(); err != nil {
 			return err
 		}
 	}
@@ -149,11 +182,27 @@ func (r *Reader) skipFunctionRC() error {
 		return err
 	}
 	if described != 0 {
-		if err := r.c.skipString(); err != nil {
+		if err := r.passKept(); err != nil {
 			return err
 		}
 	}
-	return r.c.skipString()
+	return r.passKept()
+}
+
+// passModuleOps passes the fields of a module's own data, which are kept.
+func (r *Reader) passModuleOps() error {
+	for {
+		n, more, err := r.c.moduleOp()
+		if err != nil || !more {
+			return err
+		}
+		if err := r.keepRaw(n + 1); err != nil {
+			return err
+		}
+		if err := r.c.skip(n); err != nil {
+			return err
+		}
+	}
 }
 
 // skipSlotImport passes the state of an unfinished slot migration: its name and slot ranges.
@@ -166,6 +215,7 @@ func (r *Reader) skipSlotImport() error {
 		return err
 	}
 	for range ranges {
+		r.c.mark = r.c.pos // nothing of it is kept
 		if err := r.c.skipLengths(2); err != nil {
 			return err
 		}

@@ -93,19 +93,23 @@ const vectorSet = "vectorset"
 // ModuleName returns the name of the module type that a value of TypeModule2 has:
 // nine characters, chosen by the module's author.
 func ModuleName(value []byte) (string, error) {
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	c := cursor{buf: value}
 	id, err := c.length()
 	if err != nil {
 		return "", err
 	}
+	return moduleName(id), nil
+}
+
+func moduleName(id uint64) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	var name [9]byte
 	id >>= 10 // the version of the module's own encoding
 	for i := len(name) - 1; i >= 0; i-- {
 		name[i] = alphabet[id&63]
 		id >>= 6
 	}
-	return string(name[:]), nil
+	return string(name[:])
 }
 
 // TranscodeStats counts what a Transcoder did.

@@ -1,7 +1,5 @@
 package rdb
 
-import "strconv"
-
 // streamType is the newest form of streams that readers of a version know, and
 // whether they know any.
 func streamType(version int) (byte, bool) {
@@ -28,48 +26,68 @@ func (t *Transcoder) stream(typ byte, value []byte) (byte, error) {
 
 // streamCut copies a stream and leaves parts out.
 type streamCut struct {
-	c        cursor
-	kept     int // up to where the value is copied or left out
+	c cursor
+	// What lies before the cursor's mark is copied or left out.
 	out      []byte
 	from, to byte
+	// flush, if set, takes out when much has come together.
+	flush func() error
 }
 
 // keep copies everything up to here that is not yet copied.
-func (s *streamCut) keep() {
-	s.out = append(s.out, s.c.buf[s.kept:s.c.pos]...)
-	s.kept = s.c.pos
+func (s *streamCut) keep() error {
+	s.out = append(s.out, s.c.buf[s.c.mark:s.c.pos]...)
+	s.c.mark = s.c.pos
+	if s.flush != nil && len(s.out) >= flushAt {
+		return s.flush()
+	}
+	return nil
 }
 
 // drop leaves out everything up to here.
-func (s *streamCut) drop() { s.kept = s.c.pos }
+func (s *streamCut) drop() { s.c.mark = s.c.pos }
 
 func (s *streamCut) run() error {
 	c := &s.c
-	if err := c.skipStrings(2); err != nil {
+	if err := s.each(func() error { return c.pass(streamNodeShape) }); err != nil {
 		return err
 	}
 	if err := c.skipLengths(streamLengths(s.to)); err != nil {
 		return err
 	}
-	s.keep()
+	if err := s.keep(); err != nil {
+		return err
+	}
 	if err := c.skipLengths(streamLengths(s.from) - streamLengths(s.to)); err != nil {
 		return err
 	}
 	s.drop()
-	groups, err := c.count()
+	if err := s.each(s.group); err != nil {
+		return err
+	}
+	return s.c.atEnd()
+}
+
+var (
+	streamNodeShape = []part{{kind: partString}, {kind: partString}}
+	pendingShape    = []part{{kind: partBytes, n: 16 + 8}, {kind: partLength}}
+)
+
+// each copies a count and what pass passes so many times, one after the other.
+func (s *streamCut) each(pass func() error) error {
+	n, err := s.c.count()
 	if err != nil {
 		return err
 	}
-	for range groups {
-		if err := s.group(); err != nil {
+	for range n {
+		if err := s.keep(); err != nil {
+			return err
+		}
+		if err := pass(); err != nil {
 			return err
 		}
 	}
-	s.keep()
-	if c.pos != len(c.buf) {
-		return c.fail(strconv.Itoa(len(c.buf)-c.pos)+" bytes follow the value", ErrCorrupt)
-	}
-	return nil
+	return s.keep()
 }
 
 func (s *streamCut) group() error {
@@ -80,7 +98,9 @@ func (s *streamCut) group() error {
 	if err := c.skipLengths(2); err != nil { // last delivered id
 		return err
 	}
-	s.keep()
+	if err := s.keep(); err != nil {
+		return err
+	}
 	if s.from != TypeStream {
 		if err := c.skipLengths(1); err != nil { // how many were read
 			return err
@@ -89,25 +109,23 @@ func (s *streamCut) group() error {
 			s.drop()
 		}
 	}
-	pending, err := c.count()
-	if err != nil {
+	if err := s.each(func() error { return c.pass(pendingShape) }); err != nil {
 		return err
 	}
-	for range pending {
-		if err := c.skipPending(); err != nil {
-			return err
-		}
-	}
-	return c.skipEach(s.consumer)
+	return s.each(s.consumer)
 }
 
-// consumer copies what follows a consumer's name.
 func (s *streamCut) consumer() error {
 	c := &s.c
+	if err := c.skipString(); err != nil {
+		return err
+	}
 	if err := c.skip(8); err != nil { // seen time
 		return err
 	}
-	s.keep()
+	if err := s.keep(); err != nil {
+		return err
+	}
 	if s.from == TypeStream3 {
 		if err := c.skip(8); err != nil { // active time
 			return err
@@ -116,9 +134,5 @@ func (s *streamCut) consumer() error {
 			s.drop()
 		}
 	}
-	owned, err := c.count()
-	if err != nil {
-		return err
-	}
-	return c.skip(owned * 16)
+	return s.each(func() error { return c.skip(16) })
 }

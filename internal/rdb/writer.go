@@ -147,11 +147,25 @@ func (w *Writer) SelectDB(db int, keys, volatile int64) error {
 // value is written as it is, or as the target of NewTargetWriter reads it. A
 // type that readers of this file's version do not know is an ErrType, for a
 // target a *LossError; nothing of the entry is written then.
+//
+// An entry with a Body is written as its bytes come; a failure of them spoils the
+// file, and is final like any other.
 func (w *Writer) Write(e *Entry) error {
+	if e.Body != nil {
+		return w.writeBody(e)
+	}
 	typ, value, err := w.readable(e)
 	if err != nil {
 		return err
 	}
+	if err := w.head(e, typ); err != nil {
+		return err
+	}
+	return w.value(value)
+}
+
+// head writes what stands in front of a value.
+func (w *Writer) head(e *Entry, typ byte) error {
 	if e.DB != w.db {
 		if err := w.SelectDB(e.DB, -1, 0); err != nil {
 			return err
@@ -172,7 +186,7 @@ func (w *Writer) Write(e *Entry) error {
 	}
 	w.buf = append(w.buf, typ)
 	w.buf = AppendString(w.buf, e.Key)
-	return w.value(value)
+	return nil
 }
 
 // readable returns type and value of an entry as the file's readers take them.

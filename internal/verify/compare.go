@@ -33,7 +33,8 @@ type CompareOptions struct {
 	// not tell the exact expiry.
 	Tolerance time.Duration
 	// MaxHeld is how many keys a closer look may hold in memory at once, each
-	// taking about 200 bytes and its name; 0 means 1,000,000.
+	// taking about 200 bytes and its name; 0 means 150,000, so that a comparison stays
+	// below 64 MiB. More differing slots take further readings.
 	MaxHeld int64
 	// Workers hash in parallel for each end; 0 means one for each processor.
 	Workers int
@@ -54,7 +55,7 @@ func Compare(ctx context.Context, a, b End, opt CompareOptions) (*Report, error)
 		c.opt.Limit = 100
 	}
 	if c.opt.MaxHeld <= 0 {
-		c.opt.MaxHeld = 1_000_000
+		c.opt.MaxHeld = 150_000
 	}
 	if c.opt.Now == nil {
 		c.opt.Now = time.Now

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"io"
 	"runtime"
 	"sync"
 
@@ -115,11 +116,11 @@ func (p *pipeline) run(ctx context.Context, src flow.Source) error {
 		free <- new(batch)
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	var mu sync.Mutex
 	g.Go(func() error {
 		defer close(full)
-		return p.read(ctx, src, full, free)
+		return p.read(ctx, src, full, free, &mu)
 	})
-	var mu sync.Mutex
 	for range n {
 		g.Go(func() error { return p.work(full, free, &mu) })
 	}
@@ -128,8 +129,9 @@ func (p *pipeline) run(ctx context.Context, src flow.Source) error {
 
 // read fills batches. A worker that fails cancels the context, and the waits for
 // batches here end with it.
-func (p *pipeline) read(ctx context.Context, src flow.Source, full chan<- *batch, free <-chan *batch) error {
+func (p *pipeline) read(ctx context.Context, src flow.Source, full chan<- *batch, free <-chan *batch, mu *sync.Mutex) error {
 	b := <-free
+	large := largeEntries{p: p, mu: mu}
 	for e, err := range src.Entries(ctx) {
 		if err != nil {
 			return fmt.Errorf("cannot read the source: %w", err)
@@ -140,6 +142,12 @@ func (p *pipeline) read(ctx context.Context, src flow.Source, full chan<- *batch
 			p.progress(p.at)
 		}
 		if p.keep != nil && !p.keep(e) {
+			continue
+		}
+		if e.Body != nil {
+			if err := large.digest(e); err != nil {
+				return err
+			}
 			continue
 		}
 		if b.full(e) {
@@ -162,6 +170,44 @@ func (p *pipeline) read(ctx context.Context, src flow.Source, full chan<- *batch
 		return ctx.Err()
 	}
 }
+
+// largeEntries digests values that are read as they come, where they are read: they
+// are there only until the next entry is asked for.
+type largeEntries struct {
+	p    *pipeline
+	mu   *sync.Mutex
+	d    *digester
+	read int64
+}
+
+func (l *largeEntries) digest(e *flow.Entry) error {
+	if l.d == nil {
+		l.d = newDigester(l.p.asOf)
+	}
+	as := *e
+	as.Body = io.TeeReader(e.Body, l)
+	dg, err := l.d.digest(&as)
+	if err != nil {
+		return err
+	}
+	as.Body = nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.p.emit([]flow.Entry{as}, []Digest{dg})
+}
+
+// Write counts what is read of a value, and tells of progress within it.
+func (l *largeEntries) Write(b []byte) (int, error) {
+	l.p.at.Bytes += int64(len(b))
+	if l.read += int64(len(b)); l.p.progress != nil && l.read >= progressBytes {
+		l.read = 0
+		l.p.progress(l.p.at)
+	}
+	return len(b), nil
+}
+
+// progressBytes of large values are between two reports.
+const progressBytes = 16 << 20
 
 func exchange(ctx context.Context, b *batch, full chan<- *batch, free <-chan *batch) (*batch, error) {
 	select {

@@ -43,6 +43,7 @@ const (
 	seedConsumer
 	seedOwned
 	seedTotal
+	seedVector
 )
 
 func start(seed uint64, more uint64) Hash { return Hash{Lo: seed * 0x9e3779b97f4a7c15, Hi: more} }
@@ -64,10 +65,13 @@ type digester struct {
 	group    Hash // the stream's group and consumer being walked
 	consumer Hash
 	buf      [24]byte
+	// long is the string that comes in parts, begun when inLong is set.
+	long   running
+	inLong bool
 }
 
 func newDigester(asOf int64) *digester {
-	d := &digester{asOf: asOf}
+	d := &digester{asOf: asOf, dec: rdb.Decoder{VectorSets: true}}
 	d.visit = d.element
 	return d
 }
@@ -77,7 +81,7 @@ func (d *digester) digest(e *flow.Entry) (Digest, error) {
 	class := rdb.ClassOf(e.Type)
 	d.chain = murmur(e.Key, start(seedEntry, uint64(class)))
 	d.sum, d.live, d.count, d.alive, d.bytes = Hash{}, Hash{}, 0, 0, int64(len(e.Key))
-	if err := d.dec.Walk(e.Type, e.Version, e.Value, d.visit); err != nil {
+	if err := d.walk(e); err != nil {
 		return Digest{}, fmt.Errorf("cannot decode key %q of database %d: %w", e.Key, e.DB, err)
 	}
 	out := Digest{Class: class, Slot: uint16(Slot(e.Key)), ExpireAt: e.ExpireAt, Bytes: d.bytes}
@@ -92,6 +96,14 @@ func (d *digester) digest(e *flow.Entry) (Digest, error) {
 		out.Expiry = murmur(e.Key, start(seedExpiry, uint64(e.ExpireAt)))
 	}
 	return out, nil
+}
+
+func (d *digester) walk(e *flow.Entry) error {
+	if e.Body == nil {
+		return d.dec.Walk(e.Type, e.Version, e.Value, d.visit)
+	}
+	d.inLong = false
+	return d.dec.WalkBody(e.Type, e.Version, e.Body, d.visit)
 }
 
 // finish hashes the ordered part together with the unordered one.
@@ -113,25 +125,67 @@ func (d *digester) put(h Hash) {
 func (d *digester) element(e *rdb.Element) error {
 	switch e.Kind {
 	case rdb.KindString, rdb.KindModule:
-		d.bytes += int64(len(e.A))
-		d.chain = murmur(e.A, d.chain)
+		d.chain = d.text(e, e.A, d.chain)
 	case rdb.KindItem:
-		d.bytes += int64(len(e.A))
-		d.chain = murmur(e.A, d.chain)
+		d.chain = d.text(e, e.A, d.chain)
 		d.count++
 		d.alive++
 	case rdb.KindMember:
-		d.bytes += int64(len(e.A))
-		d.put(murmur(e.A, start(seedMember, 0)))
+		d.put(d.text(e, e.A, start(seedMember, 0)))
 	case rdb.KindScored:
 		d.bytes += int64(len(e.A)) + 8
 		d.put(murmur(e.A, start(seedScored, scoreBits(e.Score))))
 	case rdb.KindField:
 		d.field(e)
+	case rdb.KindPart:
+		d.part(e)
+	case rdb.KindVectorSet, rdb.KindVector:
+		d.vector(e)
 	default:
 		d.stream(e)
 	}
 	return nil
+}
+
+// text hashes a string from a state: what is here of it, or what came in parts,
+// for which the state was taken when the first came.
+func (d *digester) text(e *rdb.Element, b []byte, from Hash) Hash {
+	if !e.Parted {
+		d.bytes += int64(len(b))
+		return murmur(b, from)
+	}
+	d.inLong = false
+	d.bytes += int64(d.long.n)
+	return d.long.sum()
+}
+
+// part takes a part of a long string.
+func (d *digester) part(e *rdb.Element) {
+	if !d.inLong {
+		d.inLong = true
+		from := d.chain
+		switch e.Of {
+		case rdb.KindMember:
+			from = start(seedMember, 0)
+		case rdb.KindField:
+			from = murmur(e.A, start(seedField, 0))
+		}
+		d.long = running{h: from}
+	}
+	d.long.add(e.B)
+}
+
+// vector takes the pieces of a vector set: what all elements share, and each
+// element. Where an element stands in the graph is not part of the content.
+func (d *digester) vector(e *rdb.Element) {
+	d.bytes += int64(len(e.B))
+	if e.Kind == rdb.KindVectorSet {
+		d.chain = murmur(e.B, d.number(d.chain, e.Count))
+		return
+	}
+	d.bytes += int64(len(e.A) + len(e.Pairs[0]))
+	h := murmur(e.Pairs[0], murmur(e.A, start(seedVector, 0)))
+	d.put(d.number(murmur(e.B, h), e.Count))
 }
 
 // scoreBits makes equal scores equal bits.
@@ -146,8 +200,12 @@ func scoreBits(f float64) uint64 {
 }
 
 func (d *digester) field(e *rdb.Element) {
-	d.bytes += int64(len(e.A) + len(e.B))
-	h := murmur(e.B, murmur(e.A, start(seedField, 0)))
+	d.bytes += int64(len(e.A))
+	var from Hash
+	if !e.Parted {
+		from = murmur(e.A, start(seedField, 0))
+	}
+	h := d.text(e, e.B, from)
 	if e.ExpireAt == 0 {
 		d.put(h)
 		return

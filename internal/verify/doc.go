@@ -30,13 +30,18 @@
 //     do not keep and therefore cannot give back: the greatest deleted id, the number
 //     of entries ever added, the number that a group has read, and a consumer's last
 //     active time; and its last seen time, which each replica counts for itself;
-//   - module: the serialized bytes as they are, vector sets included.
+//   - vector set: dimensions, configuration and projection; its elements with vector and
+//     attributes. Left out is the graph over them, and their order, which turns round at each load;
+//   - other modules: the serialized bytes as they are.
 //
 // Not part of it: idle times, access frequencies, functions, and the size hints of files.
 //
 // The hash is MurmurHash3 (x64, 128 bits) with a 128-bit starting state, by which
 // parts are chained. It finds every accident; it is no defence against someone
 // who crafts two contents with the same hash.
+//
+// Values too large for memory (flow.Entry.Body) are hashed where they are read, and
+// give the same fingerprint.
 //
 // # Compare
 //

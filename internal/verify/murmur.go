@@ -31,8 +31,17 @@ const (
 // in both halves: a result can be the state that the next part starts from. The
 // length of p goes into the result, so parts need no separators.
 func murmur(p []byte, h Hash) Hash {
-	h1, h2 := h.Lo, h.Hi
 	n := uint64(len(p))
+	if len(p) >= 16 {
+		h = blocks(p, h)
+		p = p[len(p)&^15:]
+	}
+	return finish(p, h, n)
+}
+
+// blocks takes the whole blocks of 16 bytes that p begins with.
+func blocks(p []byte, h Hash) Hash {
+	h1, h2 := h.Lo, h.Hi
 	for len(p) >= 16 {
 		k1 := binary.LittleEndian.Uint64(p)
 		k2 := binary.LittleEndian.Uint64(p[8:])
@@ -42,6 +51,12 @@ func murmur(p []byte, h Hash) Hash {
 		h2 ^= bits.RotateLeft64(k2*murmurC2, 33) * murmurC1
 		h2 = (bits.RotateLeft64(h2, 31)+h1)*5 + 0x38495ab5
 	}
+	return Hash{h1, h2}
+}
+
+// finish takes the bytes behind the last whole block, and how many there were in all.
+func finish(p []byte, h Hash, n uint64) Hash {
+	h1, h2 := h.Lo, h.Hi
 	if len(p) > 0 {
 		k1, k2 := tail(p)
 		// Without tail bytes beyond the eighth, k2 is 0 and changes nothing.
@@ -58,6 +73,30 @@ func murmur(p []byte, h Hash) Hash {
 	h2 += h1
 	return Hash{h1, h2}
 }
+
+// running is murmur of bytes that come in parts.
+type running struct {
+	h    Hash
+	n    uint64
+	rest [16]byte // bytes that make no block yet, as many as n says
+}
+
+func (r *running) add(p []byte) {
+	have := int(r.n & 15)
+	r.n += uint64(len(p))
+	if have > 0 {
+		took := copy(r.rest[have:], p)
+		if have+took < 16 {
+			return
+		}
+		r.h = blocks(r.rest[:], r.h)
+		p = p[took:]
+	}
+	r.h = blocks(p, r.h)
+	copy(r.rest[:], p[len(p)&^15:])
+}
+
+func (r *running) sum() Hash { return finish(r.rest[:r.n&15], r.h, r.n) }
 
 // tail reads 1 to 15 bytes as two little-endian numbers, absent bytes as 0.
 func tail(p []byte) (k1, k2 uint64) {
