@@ -230,8 +230,10 @@ func (o *inOrder) Close() error                 { return nil }
 // A value that is read as it comes travels alone, in its place, and is counted.
 func TestRunCarriesBodiesAlone(t *testing.T) {
 	src := &streamed{entries: []flow.Entry{
-		{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("b"), Value: []byte("2")},
-		{Key: []byte("large"), Body: strings.NewReader("0123456789")}, {Key: []byte("c"), Value: []byte("3")},
+		{Key: []byte("a"), Value: []byte("1")},
+		{Key: []byte("b"), Value: []byte("2")},
+		{Key: []byte("large"), Body: strings.NewReader("0123456789")},
+		{Key: []byte("c"), Value: []byte("3")},
 	}}
 	dst := &inOrder{}
 	stats, err := flow.Run(t.Context(), src, dst, flow.Options{})

@@ -74,6 +74,15 @@ func appendExpire(dst []byte, e *flow.Entry) []byte {
 	return resp.AppendInt(dst, expiry(e))
 }
 
+// appendUnlink appends the command that deletes a key and leaves it to another
+// thread to free its memory.
+func appendUnlink(dst, key []byte) []byte {
+	dst = append(dst, "*2\r\n$6\r\nUNLINK\r\n"...)
+	return resp.AppendBulk(dst, key)
+}
+
+func appendAsking(dst []byte) []byte { return append(dst, "*1\r\n$6\r\nASKING\r\n"...) }
+
 func appendSelect(dst []byte, db int) []byte {
 	dst = append(dst, "*2\r\n$6\r\nSELECT\r\n"...)
 	return resp.AppendString(dst, strconv.Itoa(db))

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"io"
 
 	"holdfast.dev/internal/flow"
 )
@@ -20,6 +21,13 @@ func (d *Discard) Write(ctx context.Context, batch []flow.Entry) error {
 	}
 	for i := range batch {
 		d.Bytes += int64(batch[i].Size())
+		if body := batch[i].Body; body != nil {
+			n, err := io.Copy(io.Discard, body)
+			d.Bytes += n
+			if err != nil {
+				return keyError("read", &batch[i], err)
+			}
+		}
 	}
 	d.Keys += int64(len(batch))
 	return nil

@@ -93,12 +93,29 @@ func (s *RDB) Write(ctx context.Context, batch []flow.Entry) error {
 }
 
 func (s *RDB) write(e *flow.Entry) error {
+	if e.Body != nil {
+		return s.writeBody(e)
+	}
 	o, err := translate(s.tr, e)
 	if err != nil {
 		return keyError("write", e, err)
 	}
 	out := rdb.Entry{DB: o.DB, Key: o.Key, Type: o.Type, Value: o.Value, ExpireAt: o.ExpireAt, Idle: o.Idle, Freq: o.Freq}
 	if err := s.w.Write(&out); err != nil {
+		return keyError("write", e, err)
+	}
+	return nil
+}
+
+// writeBody writes a value that is read as it is written. When that fails there is
+// a part of it in the file, which cannot be committed any more.
+func (s *RDB) writeBody(e *flow.Entry) error {
+	typ, write, err := s.tr.Body(e.Type, e.Version, e.Body)
+	if err != nil {
+		return keyError("write", e, err)
+	}
+	out := rdb.Entry{DB: e.DB, Key: e.Key, ExpireAt: e.ExpireAt, Idle: e.Idle, Freq: e.Freq}
+	if err := s.w.WriteFunc(&out, typ, write); err != nil {
 		return keyError("write", e, err)
 	}
 	return nil
@@ -146,9 +163,10 @@ type file struct {
 }
 
 // File begins a file that appears at path when it is committed, in place of what
-// may be there. Until then it has a name of its own beside it.
+// may be there. Until then it has a name of its own beside it. What a killed
+// process left under such a name is removed.
 func File(path string) (Target, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
+	f, err := newPart(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot create %s: %w", path, err)
 	}
@@ -179,13 +197,14 @@ func (t *file) Commit(ctx context.Context) (err error) {
 	if err := t.f.Sync(); err != nil {
 		return fmt.Errorf("cannot make %s durable: %w", t.path, err)
 	}
-	if err := t.f.Close(); err != nil {
-		return fmt.Errorf("cannot close %s: %w", t.path, err)
-	}
+	// While it is open its lock keeps others from taking it for left over.
 	if err := os.Rename(t.f.Name(), t.path); err != nil {
 		return fmt.Errorf("cannot name %s: %w", t.path, err)
 	}
 	t.done = true
+	if err := t.f.Close(); err != nil {
+		return fmt.Errorf("cannot close %s: %w", t.path, err)
+	}
 	return syncDir(filepath.Dir(t.path))
 }
 

@@ -5,66 +5,106 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"holdfast.dev/internal/flow"
 	"holdfast.dev/internal/rdb"
 	"holdfast.dev/internal/resp"
 )
 
-// ServerOptions say how a server is filled.
+// ServerOptions say how a server or cluster is filled.
 type ServerOptions struct {
 	// KeepExisting makes a key that the server has already an error; otherwise it
-	// is replaced.
+	// is replaced. A lost connection is then an error too: whether a key that is
+	// there was there before could not be told any more.
 	KeepExisting bool
-	// Window is how many bytes of commands are in flight; 0 means resp.DefaultWindow.
+	// Window is how many bytes of commands are in flight, to all nodes together; 0
+	// means resp.DefaultWindow for each shard, at most eight of them.
 	Window int
+	// Patience is how long a server may be lost, or refuse for a passing reason,
+	// with nothing confirmed meanwhile; 0 means DefaultPatience.
+	Patience time.Duration
 }
 
-// Server fills a live server. One deep pipeline keeps one server's thread busy;
-// more connections were measured to be slower.
+// DefaultPatience is enough for a server to be restarted with some data, and for a
+// cluster to elect a primary.
+const DefaultPatience = 2 * time.Minute
+
+// Server fills a live server, or a cluster, which it finds out by itself. One deep
+// pipeline keeps one server's thread busy; more connections were measured to be
+// slower. In a cluster there is one to each primary.
+//
+// What is in flight is kept until it was answered. Commands that a cluster
+// redirects, that a server refuses for a passing reason, or that were not answered
+// when a connection was lost, are sent again: see repair. A key written twice ends
+// up as it was written last, whatever happens.
 type Server struct {
-	opt  ServerOptions
-	addr resp.Options
-	tr   *rdb.Transcoder
-	pxat bool
-	stop context.CancelFunc
+	opt    ServerOptions
+	addr   resp.Options
+	srv    resp.Server
+	tr     *rdb.Transcoder
+	pxat   bool
+	window int
+
+	life   sync.Mutex // guards closed and cancel
+	closed bool
+	cancel context.CancelCauseFunc
 
 	// mu makes Close wait until the Write that it broke off has returned.
 	mu     sync.Mutex
-	closed bool
-	conn   *resp.Conn
-	pipe   *resp.Pipe
-	db     int
-	// flight holds the keys in flight, oldest first, in slots that are used again.
-	flight  []sent
-	head, n int
-	err     error
+	nodes  []*node
+	one    *node   // the only node, if this is no cluster
+	routes *routes // nil if this is no cluster
+	bytes  int     // in flight
+	seq    uint64
+	events Events
+	// unsure are keys of which an old version may still be carried out.
+	unsure map[flow.Key]struct{}
+	err    error
 }
 
-// sent is a command in flight. A SELECT has no key.
-type sent struct {
-	key []byte
-	db  int
-	sel bool
+// Events are what a Server lived through.
+type Events struct {
+	// Confirmed counts the commands that were answered as they should.
+	Confirmed int64 `json:"confirmed"`
+	// Resent counts the commands that had to be sent again.
+	Resent int64 `json:"resent"`
+	// Redirected counts those of them that another node of the cluster is responsible for.
+	Redirected int64 `json:"redirected"`
+	// Reconnects counts the connections that were made anew.
+	Reconnects int64 `json:"reconnects"`
+	// Restarts says which servers ended or failed over meanwhile. What they had
+	// confirmed before is there only if they had it on disk or on the replica that took over:
+	// it has to be verified.
+	Restarts []string `json:"restarts"`
 }
 
-// NewServer connects to the server at addr. The context bounds the connecting;
-// ctx of Write and Commit governs the rest.
+// NewServer connects to the server at addr, or to all primaries of the cluster that
+// it is a node of. The context bounds the connecting; ctx of Write and Commit
+// governs the rest.
 func NewServer(ctx context.Context, addr resp.Options, opt ServerOptions) (*Server, error) {
 	conn, err := resp.Dial(ctx, addr.WithDB(0))
 	if err != nil {
 		return nil, err
 	}
-	srv, err := targetOf(ctx, conn)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+	if opt.Patience <= 0 {
+		opt.Patience = DefaultPatience
 	}
-	if !srv.AtLeast(5, 0) {
-		return nil, errors.Join(fmt.Errorf("cannot restore into %s: RESTORE takes absolute expiries since Redis 5.0", srv), conn.Close())
+	s := &Server{opt: opt, addr: addr.WithDB(0)}
+	cluster, err := conn.IsCluster(ctx)
+	switch {
+	case err != nil:
+		err = errors.Join(err, conn.Close())
+	case cluster:
+		err = errors.Join(s.joinCluster(ctx, conn), conn.Close())
+	default:
+		err = s.joinOne(ctx, conn)
 	}
-	s, err := newServer(conn, addr, opt, srv)
+	if err == nil {
+		err = s.settle()
+	}
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -77,70 +117,168 @@ func targetOf(ctx context.Context, conn *resp.Conn) (resp.Server, error) {
 	return srv, err
 }
 
-func newServer(conn *resp.Conn, addr resp.Options, opt ServerOptions, srv resp.Server) (*Server, error) {
-	tr, err := rdb.NewTranscoder(TargetOf(srv))
+// joinOne takes over a connection to the only server.
+func (s *Server) joinOne(ctx context.Context, conn *resp.Conn) error {
+	n := newNode(s.addr)
+	n.connect(conn, s.inFlight(1))
+	s.nodes, s.one = []*node{n}, n
+	return s.learn(ctx, n)
+}
+
+// learn asks a node what it is. What is sent suits the oldest of all nodes.
+func (s *Server) learn(ctx context.Context, n *node) error {
+	srv, err := targetOf(ctx, n.conn)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	// The pipe lives as long as the sink does, not as long as one Write: a
-	// context of each call cuts the connection when it ends.
-	ctx, stop := context.WithCancel(context.Background())
-	return &Server{
-		opt: opt, addr: addr, conn: conn, stop: stop, tr: tr, pxat: srv.AtLeast(6, 2),
-		pipe: resp.NewPipe(ctx, conn, opt.Window), flight: make([]sent, 1024),
-	}, nil
+	if s.srv.Engine == "" || versionOf(srv) < versionOf(s.srv) {
+		s.srv = srv
+	}
+	if n.life, err = lifelineOf(ctx, n.conn); err != nil {
+		return err
+	}
+	return nil
+}
+
+// settle decides what all nodes have in common.
+func (s *Server) settle() (err error) {
+	if !s.srv.AtLeast(5, 0) {
+		return fmt.Errorf("cannot restore into %s: RESTORE takes absolute expiries since Redis 5.0", s.srv)
+	}
+	s.window, s.pxat = s.inFlight(len(s.nodes)), s.srv.AtLeast(6, 2)
+	s.tr, err = rdb.NewTranscoder(TargetOf(s.srv))
+	return err
+}
+
+// inFlight is the window for so many nodes.
+func (s *Server) inFlight(nodes int) int {
+	if s.opt.Window > 0 {
+		return s.opt.Window
+	}
+	return resp.DefaultWindow * min(max(nodes, 1), 8)
 }
 
 // Write sends a batch. It returns when all of it is on its way and so much of
 // it answered that the rest fits into the window.
 func (s *Server) Write(ctx context.Context, batch []flow.Entry) error {
+	return s.call(ctx, func(ctx context.Context) error {
+		for i := range batch {
+			if err := s.send(ctx, &batch[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Commit waits for the replies of everything written.
+func (s *Server) Commit(ctx context.Context) error { return s.call(ctx, s.answered) }
+
+// call runs one call of the sink's owner, which Close can break off. The first
+// error is the sink's end.
+func (s *Server) call(ctx context.Context, run func(context.Context) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.usable(); err != nil {
-		return err
+	if s.err != nil {
+		return s.err
 	}
-	defer s.conn.Guard(ctx)()
-	for i := range batch {
-		if err := s.send(&batch[i]); err != nil {
-			s.err = err
-			return err
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.life.Lock()
+	s.cancel = cancel
+	closed := s.closed
+	s.life.Unlock()
+	if closed {
+		return errClosed
+	}
+	for _, n := range s.nodes {
+		n.guard(ctx)
+	}
+	err := run(ctx)
+	for _, n := range s.nodes {
+		if n.conn != nil {
+			n.release()
 		}
 	}
-	return nil
-}
-
-func (s *Server) usable() error {
-	if s.err == nil && s.closed {
-		return errors.New("the sink is closed")
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
-	return s.err
+	s.err = err
+	return err
 }
 
-func (s *Server) send(e *flow.Entry) error {
+var errClosed = errors.New("the sink is closed")
+
+// send puts one entry on its way.
+func (s *Server) send(ctx context.Context, e *flow.Entry) error {
+	if err := s.admit(e); err != nil {
+		return err
+	}
+	if e.Deleted {
+		n, err := s.place(ctx, e.DB, e.Key)
+		if err != nil {
+			return err
+		}
+		s.fly(n, appendUnlink(n.begin(len(e.Key)+commandFrame), e.Key), e.DB)
+		return nil
+	}
+	if large(e) {
+		return s.sendLarge(ctx, e)
+	}
 	out, err := translate(s.tr, e)
 	if err != nil {
 		return keyError("restore", e, err)
 	}
-	if e.DB != s.db {
-		if err := s.room(); err != nil {
-			return err
-		}
-		s.pipe.End(appendSelect(s.pipe.Begin(), e.DB))
-		s.note(nil, e.DB, true)
-		s.db = e.DB
-	}
-	if err := s.room(); err != nil {
+	n, err := s.place(ctx, e.DB, e.Key)
+	if err != nil {
 		return err
 	}
-	buf := s.pipe.Begin()
+	buf := n.begin(out.Size() + commandFrame)
 	if text, ok := s.asSet(&out); ok {
 		buf = appendSet(buf, &out, text)
 	} else {
 		buf = appendRestore(buf, &out, out.Version, !s.opt.KeepExisting)
 	}
-	s.pipe.End(buf)
-	s.note(e.Key, e.DB, false)
+	s.fly(n, buf, e.DB)
 	return nil
+}
+
+// commandFrame is at least what a command takes besides key and value.
+const commandFrame = 192
+
+// admit refuses what the target has no place for.
+func (s *Server) admit(e *flow.Entry) error {
+	if s.routes != nil && e.DB != 0 && !s.routes.databases {
+		return keyError("restore", e, errors.New("the cluster has database 0 only; leave the other databases out, or map them to 0"))
+	}
+	if s.unsure == nil {
+		return nil
+	}
+	if _, ok := s.unsure[flow.Key{DB: e.DB, Name: string(e.Key)}]; ok {
+		return keyError("restore", e, errors.New("an older version of it was on its way when a connection was lost, and may still be carried out later; begin anew, or allow the user CLIENT ID, CLIENT KILL and INFO"))
+	}
+	return nil
+}
+
+// place finds the node for a key, with room in the window and the database selected.
+func (s *Server) place(ctx context.Context, db int, key []byte) (*node, error) {
+	if err := s.room(ctx); err != nil {
+		return nil, err
+	}
+	n := s.one
+	if n == nil {
+		n = s.routes.owner[resp.Slot(key)]
+	}
+	if n.conn == nil || db != n.db {
+		return s.reach(ctx, db, key)
+	}
+	return n, nil
+}
+
+// fly notes that a command is on its way.
+func (s *Server) fly(n *node, buf []byte, db int) {
+	s.seq++
+	s.bytes += n.end(buf, flying{db: db, seq: s.seq})
 }
 
 // Transcoded counts what had to be written in another encoding for this server.
@@ -148,6 +286,15 @@ func (s *Server) Transcoded() rdb.TranscodeStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.tr.Stats()
+}
+
+// Events tells what happened so far.
+func (s *Server) Events() Events {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.events
+	e.Restarts = append([]string{}, e.Restarts...)
+	return e
 }
 
 // asSet tells whether an entry goes as SET, which spares the server the checksum
@@ -161,56 +308,71 @@ func (s *Server) asSet(e *flow.Entry) ([]byte, bool) {
 }
 
 // room takes replies until another command fits into the window.
-func (s *Server) room() error {
-	for s.pipe.Full() {
-		if err := s.take(); err != nil {
+func (s *Server) room(ctx context.Context) error {
+	for s.bytes >= s.window {
+		n := s.busiest()
+		if err := s.take(ctx, n); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// take checks the oldest reply that is due.
-func (s *Server) take() error {
-	r, err := s.pipe.Next()
-	if err != nil {
-		return err
-	}
-	o := &s.flight[s.head]
-	s.head = (s.head + 1) & (len(s.flight) - 1)
-	s.n--
-	if err := r.Err(); err != nil {
-		if o.sel {
-			return fmt.Errorf("cannot select database %d of %s: %w", o.db, s.addr, err)
+		// What has come already costs no waiting.
+		for n.count > n.unsent && n.conn != nil && n.conn.Buffered() > 0 {
+			if err := s.take(ctx, n); err != nil {
+				return err
+			}
 		}
-		return fmt.Errorf("cannot restore key %q of database %d into %s: %w", o.key, o.db, s.addr, err)
 	}
 	return nil
 }
 
-func (s *Server) note(key []byte, db int, sel bool) {
-	if s.n == len(s.flight) {
-		ring := make([]sent, 2*len(s.flight))
-		m := copy(ring, s.flight[s.head:])
-		copy(ring[m:], s.flight[:s.head])
-		s.flight, s.head = ring, 0
+// busiest is the node with the most in flight.
+func (s *Server) busiest() *node {
+	if s.one != nil {
+		return s.one
 	}
-	o := &s.flight[(s.head+s.n)&(len(s.flight)-1)]
-	o.key, o.db, o.sel = append(o.key[:0], key...), db, sel
-	s.n++
+	best := s.nodes[0]
+	for _, n := range s.nodes[1:] {
+		if n.bytes > best.bytes {
+			best = n
+		}
+	}
+	return best
 }
 
-// Commit waits for the replies of everything written.
-func (s *Server) Commit(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.usable(); err != nil {
-		return err
+// take checks the oldest reply that is due from a node.
+func (s *Server) take(ctx context.Context, n *node) error {
+	f, r, err := n.next()
+	if err != nil {
+		return s.repair(ctx, nil)
 	}
-	defer s.conn.Guard(ctx)()
-	for s.n > 0 {
-		if err := s.take(); err != nil {
-			s.err = err
+	s.bytes -= f.to - f.from
+	if err := r.Err(); err != nil {
+		p, err := s.judge(n, &f, err)
+		if err != nil {
+			return err
+		}
+		return s.repair(ctx, []pending{p})
+	}
+	if !f.aux {
+		s.events.Confirmed++
+	}
+	n.done(&f)
+	return nil
+}
+
+// answered waits until nothing is in flight.
+func (s *Server) answered(ctx context.Context) error {
+	for _, n := range s.nodes {
+		if n.conn != nil {
+			n.flush()
+		}
+	}
+	for i := 0; i < len(s.nodes); {
+		n := s.nodes[i]
+		if n.count == 0 {
+			i++
+			continue
+		}
+		if err := s.take(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -219,12 +381,18 @@ func (s *Server) Commit(ctx context.Context) error {
 
 // Close hangs up. Commands in flight may or may not be carried out.
 func (s *Server) Close() error {
-	s.stop()
+	s.life.Lock()
+	s.closed = true
+	if s.cancel != nil {
+		s.cancel(errClosed)
+	}
+	s.life.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return nil
+	var err error
+	for _, n := range s.nodes {
+		err = errors.Join(err, n.drop())
 	}
-	s.closed = true
-	return errors.Join(s.pipe.Close(), s.conn.Close())
+	s.nodes = nil
+	return err
 }

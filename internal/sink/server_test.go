@@ -178,24 +178,6 @@ func TestServerOutOfMemory(t *testing.T) {
 	}
 }
 
-func TestServerLost(t *testing.T) {
-	s := testkit.StartServer(t, testkit.Engine(t, "redis-7.0"))
-	p := testkit.Proxy(t, s.Addr())
-	dst := open(t, resp.Options{Addr: p.Addr()}, ServerOptions{})
-	p.CutAfter(testkit.ToTarget, 100_000)
-	var err error
-	batch := flowtest.Sample()[:3]
-	for i := 0; i < 10_000 && err == nil; i++ {
-		err = dst.Write(t.Context(), batch)
-	}
-	if err == nil {
-		err = dst.Commit(t.Context())
-	}
-	if err == nil || !strings.Contains(err.Error(), "lost") {
-		t.Errorf("%v", err)
-	}
-}
-
 // Close breaks a Write off that waits for a server which stands still.
 func TestServerCloseUnblocks(t *testing.T) {
 	s := testkit.StartServer(t, testkit.Engine(t, "redis-7.0"))
@@ -220,15 +202,6 @@ func TestServerCloseUnblocks(t *testing.T) {
 		t.Error("it went on")
 	}
 	p.Resume()
-}
-
-func TestServerRefusesCommandsInCluster(t *testing.T) {
-	s := testkit.StartServer(t, testkit.Engine(t, "valkey-8.1"), testkit.Cluster())
-	dst := open(t, at(s), ServerOptions{})
-	err := errors.Join(dst.Write(t.Context(), flowtest.Sample()[:1]), dst.Commit(t.Context()))
-	if err == nil || !strings.Contains(err.Error(), "CLUSTERDOWN") || !strings.Contains(err.Error(), `key "string"`) {
-		t.Errorf("%v", err)
-	}
 }
 
 func TestVersionOf(t *testing.T) {
