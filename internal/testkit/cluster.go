@@ -108,11 +108,29 @@ func (c *ClusterServers) WaitOK() {
 				strings.Contains(text, fmt.Sprintf("cluster_known_nodes:%d\r", len(c.All())))
 		}, "the cluster is not complete for %s; its log:\n%s", s.Addr(), logOf{s})
 	}
+	for _, s := range c.All() {
+		Wait(c.t, clusterTimeout, func() bool {
+			slots, err := s.Try("CLUSTER", "SLOTS")
+			return err == nil && listed(slots) == len(c.All())
+		}, "%s does not know all primaries and replicas; its log:\n%s", s.Addr(), logOf{s})
+	}
 	for _, of := range c.Replicas {
 		for _, r := range of {
 			r.WaitLink()
 		}
 	}
+}
+
+// listed counts the nodes in the reply of CLUSTER SLOTS.
+func listed(slots any) int {
+	ids := map[any]bool{}
+	ranges, _ := slots.([]any)
+	for _, r := range ranges {
+		for _, n := range r.([]any)[2:] {
+			ids[n.([]any)[2]] = true
+		}
+	}
+	return len(ids)
 }
 
 // Owner is the primary that takes a slot for its own.
@@ -290,3 +308,20 @@ func (r *Resharding) Stop() (int, error) {
 	<-r.done
 	return r.moved, r.err
 }
+
+// Failover makes a replica take over from its primary, without loss, and waits for it. A
+// failover by hand may time out in a cluster that gets no time: it is asked for again.
+func (c *ClusterServers) Failover(replica *Server) {
+	c.t.Helper()
+	leads := func() bool { return replica.Info("replication")["role"] == "master" }
+	Wait(c.t, clusterTimeout, func() bool {
+		if leads() {
+			return true
+		}
+		_, err := replica.Try("CLUSTER", "FAILOVER")
+		return err == nil && poll(manualFailover, leads)
+	}, "replica %s does not take over; its log:\n%s", replica.Addr(), logOf{replica})
+}
+
+// manualFailover is a little more than what engines allow for one.
+const manualFailover = 6 * time.Second
