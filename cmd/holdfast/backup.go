@@ -20,9 +20,10 @@ import (
 
 func newBackupCmd() *cobra.Command {
 	var (
-		acc access
-		out output
-		r   road
+		acc  access
+		out  output
+		r    road
+		only selectFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "backup SRC DST",
@@ -36,20 +37,27 @@ standard output, as an RDB file that engines load. All keys are those of one ins
   commands   with commands of ordinary clients, while others write: no fork, no
              memory for one, no rights of an administrator; writes are held back
              for about a millisecond
-  auto       as a replica where the server allows it, otherwise (and with --rate)
-             with commands
+  auto       as a replica where the server allows it, otherwise (and with a limit
+             to the rate) with commands
 
 Where commands cannot fix one instant either, backup refuses and says what is missing;
 --allow-per-key accepts a file in which each key is right for some instant.
+
+A cluster gives a file for each shard, all read at the same time, each as of an
+instant of its own: orders.rdb becomes orders-0001.rdb, orders-0002.rdb and so on.
 
 The file appears under its name when it is whole. It is read back from where it
 stands, to its end mark and checksum, and its fingerprint is printed. Never in the
 file: users, configuration, and scripts that were not loaded as functions.
 
+` + selectHelp + `A file of chosen or renamed keys is written anew: data of modules that belong to no key
+are not in it.
+
 ` + endsHelp,
 		Example: `  holdfast backup redis://10.0.0.1 orders.rdb
   holdfast backup rediss://reader@cache.example.com --password-file pw s3://backups/orders.rdb
-  holdfast backup redis://10.0.0.1 orders.rdb --from commands --rate 50000
+  holdfast backup redis://10.0.0.1 orders.rdb --from commands --max-keys-per-second 50000
+  holdfast backup redis://10.0.0.1 users.rdb --match 'user:*' --ttl 'none,>=1h'
   holdfast backup redis://10.0.0.1 - | zstd > orders.rdb.zst`,
 		Args:              usageArgs(cobra.ExactArgs(2)),
 		ValidArgsFunction: completeEnds,
@@ -68,10 +76,14 @@ file: users, configuration, and scripts that were not loaded as functions.
 			if dst.server != nil || len(dst.files) != 1 {
 				return usageError{fmt.Errorf("%s is not one file; %q copies from server to server", dst.name, "holdfast migrate")}
 			}
+			if err := only.apply(src, nil); err != nil {
+				return err
+			}
 			return runBackup(cmd, &r, src, dst, &out)
 		},
 	}
 	acc.addReadFlags(cmd)
+	only.addFlags(cmd)
 	r.addFlags(cmd, "how to read the server: auto, replica or commands", roadAuto, roadReplica, roadCommands)
 	out.addFlag(cmd)
 	return cmd
@@ -89,6 +101,13 @@ func runBackup(cmd *cobra.Command, r *road, src, dst *end, out *output) error {
 	w := cmd.OutOrStdout()
 	if dst.files[0].std {
 		w = cmd.ErrOrStderr() // standard output is the file's
+	}
+	shards, err := shardsOf(cmd.Context(), *src.server)
+	if err != nil {
+		return err
+	}
+	if len(shards) > 1 {
+		return runShardsBackup(cmd, r, src, shards, dst, out)
 	}
 	bars := newProgressGroup(cmd.ErrOrStderr())
 	steps := &phases{group: bars}
@@ -120,10 +139,11 @@ func backup(ctx context.Context, r *road, src *end, file rdbFile, steps *phases)
 	defer func() { err = errors.Join(err, target.Abort()) }()
 	p := &passing{target: target}
 	if file.std {
-		p.print = newFingerprinter(ctx, 0)
+		p.print = newFingerprinter(ctx, 0, nil)
 		defer p.print.abort()
 	}
-	if err := writeBackup(ctx, from, *src.server, p, func(n int64) { steps.at("write", n, total, 0) }); err != nil {
+	left, err := writeBackup(ctx, from, src, p, func(n int64) { steps.at("write", n, total, 0) })
+	if err != nil {
 		return nil, advise(err, from)
 	}
 	read := time.Since(began)
@@ -134,31 +154,32 @@ func backup(ctx context.Context, r *road, src *end, file rdbFile, steps *phases)
 	rep := &backupReport{
 		Source: src.name, Target: file.String(), Read: from.report(), RDB: c.info.Header.String(), Bytes: p.n,
 		Content: c.print, Functions: len(c.info.Functions), ModuleAux: len(c.info.ModuleAux), Checksummed: c.info.Checksummed,
-		ReadBack: !file.std, timing: newTiming(read, c.print.Totals().Keys), CheckSeconds: (time.Since(began) - read).Seconds(),
+		ReadBack: !file.std, LeftOut: left, timing: newTiming(read, c.print.Totals().Keys), CheckSeconds: (time.Since(began) - read).Seconds(),
 	}
 	return rep, nil
 }
 
 // writeBackup passes the whole RDB file: as the server streams it, or as it is
-// put together from what commands have read.
-func writeBackup(ctx context.Context, from serverSource, opt resp.Options, p *passing, progress func(int64)) error {
-	if stream, ok := from.(*replicaSource); ok {
+// put together from what commands have read, or from what is meant of either.
+func writeBackup(ctx context.Context, from serverSource, src *end, p *passing, progress func(int64)) (*leftOut, error) {
+	if stream, ok := from.(*replicaSource); ok && src.view == nil {
 		stream.tee = p
-		return readThrough(ctx, from, progress)
+		return nil, readThrough(ctx, from, progress)
 	}
-	srv, err := lookAt(ctx, opt)
+	srv, err := lookAt(ctx, *src.server)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	file, err := sink.NewRDB(p, rdb.HeaderOf(sink.VersionOf(srv)), rdb.Aux{Name: srv.Engine + "-ver", Value: srv.Version})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	dst := &withFunctions{Sink: file, list: from.Functions, load: func(_ context.Context, f rdb.FunctionLibrary) error {
 		return file.Function(f)
 	}}
-	_, err = flow.Run(ctx, from, dst, flow.Options{Progress: func(s flow.Stats) { progress(s.Keys) }})
-	return errors.Join(err, file.Close())
+	meant := src.view.over(from)
+	_, err = flow.Run(ctx, meant, dst, flow.Options{Progress: func(s flow.Stats) { progress(s.Keys) }})
+	return skipped(meant), errors.Join(err, file.Close())
 }
 
 // readThrough reads a source to its end.

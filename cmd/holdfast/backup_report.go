@@ -20,6 +20,8 @@ type backupReport struct {
 	Content   *verify.Fingerprint `json:"content"`
 	Functions int                 `json:"functions"`
 	ModuleAux int                 `json:"moduleData"`
+	// LeftOut is what was not meant to be in the file; nil where everything was.
+	LeftOut *leftOut `json:"leftOut,omitempty"`
 	// Checksummed: the file carries a checksum; it was right.
 	Checksummed bool `json:"checksummed"`
 	// ReadBack: the file was read again from where it stands; otherwise it was
@@ -39,6 +41,7 @@ func (r *backupReport) print(w io.Writer) error {
 	fmt.Fprintf(&b, "\n%s to %s: %s bytes, %s, functions: %d, data of modules: %d\n",
 		r.Source, r.Target, thousands(r.Bytes), r.RDB, r.Functions, r.ModuleAux)
 	r.Read.print(&b)
+	r.LeftOut.print(&b)
 	how := "read back"
 	if !r.ReadBack {
 		how = "looked at as it passed, not read back"

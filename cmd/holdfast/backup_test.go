@@ -48,7 +48,7 @@ func TestBackupWithoutRoom(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := &passing{target: &fullOnce{target, 512 << 10}}
-			err = writeBackup(t.Context(), src, opt, p, func(int64) {})
+			_, err = writeBackup(t.Context(), src, &end{server: &opt}, p, func(int64) {})
 			if !errors.Is(err, syscall.ENOSPC) {
 				t.Errorf("it ended with %v", err)
 			}

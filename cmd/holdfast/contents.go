@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
@@ -15,8 +17,10 @@ import (
 // contents is what has to be known of data before they are moved.
 type contents struct {
 	keys, volatile, bytes int64
-	// largest is the size of the largest entry, in bytes.
+	// largest is the longest thing that has to be sent in one piece, in bytes: an entry,
+	// or a string in a value that is too large for one command.
 	largest   int64
+	dec       rdb.Decoder
 	dbs       map[int]bool
 	losses    map[string]*loss
 	modules   map[string]int64
@@ -55,15 +59,15 @@ func (s *contents) highest() int {
 	return all[len(all)-1]
 }
 
-// surveyFiles reads files to their end and asks of every entry whether the target
-// can hold it.
-func surveyFiles(ctx context.Context, src *source.RDB, target rdb.Target, progress func(int64)) (*contents, error) {
+// surveyFiles reads files to their end and asks of every entry that is meant
+// whether the target can hold it.
+func surveyFiles(ctx context.Context, src *source.RDB, meant flow.Source, target rdb.Target, progress func(int64)) (*contents, error) {
 	tr, err := rdb.NewTranscoder(target)
 	if err != nil {
 		return nil, err
 	}
 	s := &contents{dbs: map[int]bool{}, losses: map[string]*loss{}, modules: map[string]int64{}}
-	for e, err := range src.Entries(ctx) {
+	for e, err := range meant.Entries(ctx) {
 		if err == nil {
 			err = s.add(tr, e)
 		}
@@ -84,6 +88,73 @@ func surveyFiles(ctx context.Context, src *source.RDB, target rdb.Target, progre
 	return s, nil
 }
 
+// value asks whether the target can hold a value.
+func (s *contents) value(tr *rdb.Transcoder, e *flow.Entry) error {
+	if e.Body != nil {
+		return s.large(tr, e)
+	}
+	if e.Type == rdb.TypeModule2 {
+		s.module(e.Value)
+	}
+	_, _, err := tr.Transcode(e.Type, e.Version, e.Value)
+	return err
+}
+
+func (s *contents) module(head []byte) {
+	if name, err := rdb.ModuleName(head); err == nil {
+		s.modules[name]++
+	}
+}
+
+// large asks of a value that is read as it comes. What a server may find too long
+// of it is one string in it, since it is written in pieces; a module's value is not.
+func (s *contents) large(tr *rdb.Transcoder, e *flow.Entry) error {
+	body := &sized{r: e.Body}
+	from := bufio.NewReaderSize(body, 64<<10)
+	err := s.longest(tr, e, from)
+	if _, rest := io.Copy(io.Discard, from); rest != nil {
+		return rest // it is broken, whatever the target holds
+	}
+	s.bytes += body.n
+	if e.Type == rdb.TypeModule2 {
+		s.largest = max(s.largest, body.n)
+	}
+	return err
+}
+
+func (s *contents) longest(tr *rdb.Transcoder, e *flow.Entry, from *bufio.Reader) error {
+	if e.Type == rdb.TypeModule2 {
+		head, err := from.Peek(9)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		s.module(head)
+	} else if tr.Target().Reads(e.Type, e.Version, nil) {
+		return s.dec.WalkBody(e.Type, e.Version, from, func(el *rdb.Element) error {
+			s.largest = max(s.largest, int64(el.Whole), int64(len(el.A)), int64(len(el.B)))
+			return nil
+		})
+	}
+	_, write, err := tr.Body(e.Type, e.Version, from)
+	if err == nil {
+		err = write(io.Discard)
+	}
+	return err
+}
+
+// sized counts what is read.
+type sized struct {
+	r io.Reader
+	n int64
+}
+
+// Read counts.
+func (s *sized) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	s.n += int64(n)
+	return n, err
+}
+
 func (s *contents) add(tr *rdb.Transcoder, e *flow.Entry) error {
 	s.keys++
 	s.bytes += int64(e.Size())
@@ -92,12 +163,7 @@ func (s *contents) add(tr *rdb.Transcoder, e *flow.Entry) error {
 	if e.HasExpiry() {
 		s.volatile++
 	}
-	if e.Type == rdb.TypeModule2 {
-		if name, err := rdb.ModuleName(e.Value); err == nil {
-			s.modules[name]++
-		}
-	}
-	_, _, err := tr.Transcode(e.Type, e.Version, e.Value)
+	err := s.value(tr, e)
 	var lost *rdb.LossError
 	switch {
 	case err == nil:

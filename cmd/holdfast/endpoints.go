@@ -30,7 +30,8 @@ const endsHelp = `An end is one of
   s3://bucket/key.rdb                          also arn:aws:s3:::bucket/key.rdb
   -                                            standard input or output, as an RDB file
 
-Without a /db a server's databases are all read. TLS ends take the parameters
+Any node of a cluster stands for the whole cluster; user, password and TLS are the
+same for all nodes. Without a /db a server's databases are all read. TLS ends take the parameters
 cacert, cert, key (files), servername, and insecure=true:
   rediss://host:6379/?cacert=ca.pem
 A password in an address shows in process lists. Better: --password-file, or
@@ -43,10 +44,14 @@ type end struct {
 	name string
 	// server is set for a server, files for anything that holds RDB files.
 	server *resp.Options
+	// shard: of a cluster, this server alone is meant.
+	shard bool
 	// db is the one database that is meant, -1 for all.
 	db    int
-	rate  int
+	rate  flow.Rate
 	files []rdbFile
+	// view is what of the end is meant; nil means everything.
+	view *view
 }
 
 // rdbFile is a file (path), an object (bucket and key), or a standard stream.
@@ -68,8 +73,8 @@ func (f rdbFile) String() string {
 // access is how to log in where an end does not say it, and how fast to read.
 type access struct {
 	passwordFile string
-	// rate limits the reading of a server to so many keys per second; 0 does not.
-	rate int
+	// rate limits the reading of a server.
+	rate flow.Rate
 }
 
 func (a *access) addFlag(cmd *cobra.Command) {
@@ -79,7 +84,7 @@ func (a *access) addFlag(cmd *cobra.Command) {
 // addReadFlags adds the flags of commands that read a server.
 func (a *access) addReadFlags(cmd *cobra.Command) {
 	a.addFlag(cmd)
-	cmd.Flags().IntVar(&a.rate, "rate", 0, "read at most so many keys per second from each server (default: as many as it gives)")
+	a.addRateFlags(cmd, "read at most so many %s per second from each server (default: as many as it gives)")
 }
 
 // password finds the password for an address that has none.
@@ -105,8 +110,8 @@ func (a *access) parse(text string, warn io.Writer) (*end, error) {
 	switch {
 	case text == "":
 		return nil, usageError{errors.New("an end is empty")}
-	case a.rate < 0:
-		return nil, usageError{errors.New("--rate must not be negative")}
+	case a.rate.Keys < 0 || a.rate.Bytes < 0:
+		return nil, usageError{errors.New("--max-keys-per-second and --max-bytes-per-second must not be negative")}
 	}
 	if strings.Contains(text, "://") && !strings.HasPrefix(text, "s3://") {
 		return a.parseServer(text, warn)
@@ -186,12 +191,21 @@ func parseFile(text string) ([]rdbFile, error) {
 	return []rdbFile{{path: text}}, nil
 }
 
-// open begins to read the end.
+// open begins to read what is meant of the end.
 func (e *end) open(ctx context.Context) (flow.Source, error) {
+	src, err := e.openWhole(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if e.server != nil {
-		if err := checkWhole(ctx, *e.server); err != nil {
-			return nil, err
-		}
+		return e.view.overServer(src), nil
+	}
+	return e.view.over(src), nil
+}
+
+// openWhole begins to read the end.
+func (e *end) openWhole(ctx context.Context) (flow.Source, error) {
+	if e.server != nil {
 		return e.scan(), nil
 	}
 	inputs := make([]source.Input, len(e.files))
@@ -205,39 +219,16 @@ func (e *end) open(ctx context.Context) (flow.Source, error) {
 	return source.NewRDB(inputs...), nil
 }
 
-// checkWhole refuses a server that is one of several shards: reading it alone
-// would pass for reading everything.
-func checkWhole(ctx context.Context, opt resp.Options) error {
-	c, err := resp.Dial(ctx, opt)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	srv, err := c.Server(ctx)
-	if resp.IsServerError(err, "NOPERM") {
-		srv, err = c.Greeting(), nil
-	}
-	if err != nil || srv.Mode != "cluster" {
-		return err
-	}
-	r, err := c.Do(ctx, "CLUSTER", "INFO")
-	if err != nil {
-		return fmt.Errorf("cannot tell whether %s is the whole cluster: %w", opt, err)
-	}
-	for name, value := range resp.InfoFields(r.Bytes) {
-		if name == "cluster_size" && value != "0" && value != "1" {
-			return fmt.Errorf("cannot read %s: it is one of %s shards, and clusters of several shards are not read yet", opt, value)
-		}
-	}
-	return nil
-}
-
-func (e *end) scan() *source.Scan {
-	so := source.ScanOptions{Rate: e.rate}
+// scan reads the server key by key, or the cluster that it is a node of.
+func (e *end) scan() scanner {
+	so := source.ScanOptions{Rate: int(e.rate.Keys), BytesRate: e.rate.Bytes, Databases: e.view.databases(), Keep: e.view.keep()}
 	if e.db >= 0 {
 		so.Databases = []int{e.db}
 	}
-	return source.NewScan(*e.server, so)
+	if e.shard {
+		return source.NewScan(*e.server, so)
+	}
+	return &anyServer{opt: *e.server, so: so}
 }
 
 func (f rdbFile) input(ctx context.Context) (source.Input, error) {
@@ -306,7 +297,7 @@ func (e *end) verifyEnd() (_ verify.End, done func() error) {
 		return v, func() error { return nil }
 	}
 	looker := e.scan()
-	v.Recheck = looker.Lookup
+	v.Recheck = e.view.lookup(looker.Lookup)
 	return v, looker.Close
 }
 

@@ -13,8 +13,9 @@ import (
 
 func newFingerprintCmd() *cobra.Command {
 	var (
-		acc access
-		out output
+		acc  access
+		out  output
+		only selectFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "fingerprint END",
@@ -24,7 +25,7 @@ content alone: on every key's name, type, value and expiry, and not on their ord
 the engine, its version or its encodings. Equal fingerprints mean equal content. A
 live server that is written to meanwhile has no one content; a snapshot has.
 
-` + endsHelp,
+` + selectHelp + endsHelp,
 		Example: `  holdfast fingerprint redis://127.0.0.1:6379
   holdfast fingerprint s3://bucket/orders-0001.rdb --output json`,
 		Args: usageArgs(cobra.ExactArgs(1)),
@@ -33,10 +34,14 @@ live server that is written to meanwhile has no one content; a snapshot has.
 			if err != nil {
 				return err
 			}
+			if err := only.apply(e, nil); err != nil {
+				return err
+			}
 			return runFingerprint(cmd, e, &out)
 		},
 	}
 	acc.addReadFlags(cmd)
+	only.addFlags(cmd)
 	out.addFlag(cmd)
 	return cmd
 }
@@ -57,23 +62,22 @@ func runFingerprint(cmd *cobra.Command, e *end, out *output) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.name, err)
 	}
-	return printFingerprint(cmd.OutOrStdout(), f, took, out)
+	return printFingerprint(cmd.OutOrStdout(), f, took, e.view.leftOut(), out)
 }
 
-func printFingerprint(w io.Writer, f *verify.Fingerprint, took time.Duration, out *output) error {
+func printFingerprint(w io.Writer, f *verify.Fingerprint, took time.Duration, left *leftOut, out *output) error {
 	speed := newTiming(took, f.Totals().Keys)
 	if out.json() {
-		j, err := withTiming(f, speed)
-		if err != nil {
-			return err
-		}
-		return printJSON(w, j)
+		return printMerged(w, f, speed, struct {
+			LeftOut *leftOut `json:"leftOut,omitempty"`
+		}{left})
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	printTotals(t, f)
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("cannot print: %w", err)
 	}
+	left.print(w)
 	_, err := fmt.Fprintf(w, "%s, %s keys/s\n\n%s\n", seconds(took), thousands(speed.KeysPerSecond), f)
 	if err != nil {
 		return fmt.Errorf("cannot print: %w", err)

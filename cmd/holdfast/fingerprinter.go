@@ -16,15 +16,17 @@ type fingerprinter struct {
 	done chan struct{}
 	// fleeting leaves out what may have expired when it is compared.
 	fleeting *lasting
-	c        checked
-	err      error
+	// view is what of the file is meant.
+	view *view
+	c    checked
+	err  error
 }
 
 // newFingerprinter must be ended by finish or abort. With a horizon, in Unix
 // milliseconds, keys that expire before it are left out.
-func newFingerprinter(ctx context.Context, horizon int64) *fingerprinter {
+func newFingerprinter(ctx context.Context, horizon int64, v *view) *fingerprinter {
 	r, w := io.Pipe()
-	f := &fingerprinter{w: w, done: make(chan struct{}), fleeting: &lasting{horizon: horizon}}
+	f := &fingerprinter{w: w, done: make(chan struct{}), fleeting: &lasting{horizon: horizon}, view: v}
 	go func() {
 		defer close(f.done)
 		f.err = f.read(ctx, r)
@@ -40,7 +42,7 @@ func (f *fingerprinter) read(ctx context.Context, r *io.PipeReader) error {
 	}})
 	stop := context.AfterFunc(ctx, func() { _ = r.CloseWithError(context.Cause(ctx)) })
 	defer stop()
-	f.fleeting.Source = src
+	f.fleeting.Source = f.view.over(src)
 	print, err := verify.Compute(ctx, f.fleeting, verify.Options{})
 	if err := errors.Join(err, src.Close()); err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -84,7 +85,9 @@ func libraryName(code string) string {
 
 // loader gives a server functions, each once.
 type loader struct {
-	conn    *resp.Conn
+	conn *resp.Conn
+	// others are those of the other shards of a cluster.
+	others  []*loader
 	replace bool
 	loaded  map[string]string
 	// count is how many the server had or got.
@@ -92,15 +95,36 @@ type loader struct {
 }
 
 func newLoader(ctx context.Context, opt resp.Options, replace bool) (*loader, error) {
-	conn, err := resp.Dial(ctx, opt.WithDB(0))
+	first, others, err := primaryOf(ctx, opt)
 	if err != nil {
 		return nil, err
 	}
-	return &loader{conn: conn, replace: replace}, nil
+	conn, err := resp.Dial(ctx, first.WithDB(0))
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{conn: conn, replace: replace}
+	for _, opt := range others {
+		conn, err := resp.Dial(ctx, opt.WithDB(0))
+		if err != nil {
+			return nil, errors.Join(err, l.close())
+		}
+		l.others = append(l.others, &loader{conn: conn, replace: replace})
+	}
+	return l, nil
 }
 
-// load gives the server one library, unless it has it already.
+// load gives the server, or every shard, one library, unless it has it already.
 func (l *loader) load(ctx context.Context, f rdb.FunctionLibrary) error {
+	for _, other := range l.others {
+		if err := other.loadOne(ctx, f); err != nil {
+			return fmt.Errorf("%s: %w", other.conn, err)
+		}
+	}
+	return l.loadOne(ctx, f)
+}
+
+func (l *loader) loadOne(ctx context.Context, f rdb.FunctionLibrary) error {
 	if l.loaded == nil {
 		there, err := loadedFunctions(ctx, l.conn)
 		if err != nil {
@@ -129,4 +153,10 @@ func (l *loader) load(ctx context.Context, f rdb.FunctionLibrary) error {
 	return nil
 }
 
-func (l *loader) close() error { return l.conn.Close() }
+func (l *loader) close() error {
+	err := l.conn.Close()
+	for _, other := range l.others {
+		err = errors.Join(err, other.close())
+	}
+	return err
+}

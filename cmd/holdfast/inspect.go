@@ -63,11 +63,13 @@ func runInspect(cmd *cobra.Command, e *end, o *inspectOptions, out *output) erro
 	began := time.Now()
 	s := newSurvey(o, began)
 	for entry, err := range src.Entries(ctx) {
+		if err == nil {
+			err = s.add(entry)
+		}
 		if err != nil {
 			p.Done()
 			return fmt.Errorf("%s: %w", e.name, err)
 		}
-		s.add(entry)
 		if s.All.Keys&1023 == 0 {
 			p.Set(s.All.Keys)
 		}

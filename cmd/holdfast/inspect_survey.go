@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"container/heap"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -61,8 +62,15 @@ func newSurvey(o *inspectOptions, now time.Time) *survey {
 	return &survey{opt: o, now: now.UnixMilli(), dbs: map[int]*tally{}, ttls: make([]tally, len(ttlBounds)+2), prefix: map[string]*tally{}}
 }
 
-func (s *survey) add(e *flow.Entry) {
+func (s *survey) add(e *flow.Entry) error {
 	size := e.Size()
+	if e.Body != nil {
+		n, err := io.Copy(io.Discard, e.Body)
+		if err != nil {
+			return err
+		}
+		size += int(n)
+	}
 	s.All.add(size)
 	s.types[rdb.ClassOf(e.Type)].add(size)
 	db := s.dbs[e.DB]
@@ -74,6 +82,7 @@ func (s *survey) add(e *flow.Entry) {
 	s.ttls[s.ttlClass(e)].add(size)
 	s.addPrefix(e.Key, size)
 	s.addBig(e, size)
+	return nil
 }
 
 func (s *survey) ttlClass(e *flow.Entry) int {

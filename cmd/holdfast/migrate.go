@@ -16,15 +16,15 @@ func newMigrateCmd() *cobra.Command {
 		out   output
 		flags writeFlags
 		r     road
+		live  liveFlags
+		only  selectFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "migrate SRC DST",
-		Short: "Copy a server's data, as of one instant, to another server",
+		Short: "Move a server's data to another server, once or until clients switch",
 		Long: `Migrate copies everything that one server holds to another, of any engine and
-version. It is a copy of one instant: what is written to the source after that
-instant is not carried over, and nothing is cut over. Stop the writers first, or
-repeat it with --replace when they have stopped (deleted keys then stay on the
-target). A migration that follows the source until clients switch is not there yet.
+version. Without --live it is a copy of one instant: what is written to the source
+after that is not carried over.
 
 --from chooses how the source is read:
   commands   with commands of ordinary clients: no fork, no rights of an
@@ -38,9 +38,12 @@ as they are then: a source that is still written to differs, with exit code 3. W
 migrate is broken off, the target holds a part; the same command with --replace
 begins anew and may be repeated.
 
-` + endsHelp,
+` + liveHelp + `
+` + selectHelp + endsHelp,
 		Example: `  holdfast migrate redis://10.0.0.1 valkey://10.0.0.2
-  holdfast migrate rediss://cache.example.com redis://127.0.0.1 --rate 20000 -o json`,
+  holdfast migrate rediss://cache.example.com redis://127.0.0.1 --max-keys-per-second 20000 -o json
+  holdfast migrate redis://10.0.0.1 valkey://10.0.0.2 --live
+  holdfast migrate redis://old valkey://new --live --cutover auto --on-switch './point-dns-at-new'`,
 		Args:              usageArgs(cobra.ExactArgs(2)),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,18 +55,27 @@ begins anew and may be repeated.
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(r.check(src), checkTarget(dst)); err != nil {
+			if err := errors.Join(live.check(cmd, &flags, onTerminal()), live.checkBridge(cmd, &only, src), r.check(src), checkTarget(dst)); err != nil {
 				return err
 			}
+			if err := only.apply(src, dst); err != nil {
+				return err
+			}
+			m := &movement{src: src, dst: dst, flags: flags, warn: cmd.ErrOrStderr()}
+			if live.on {
+				return runLive(cmd, &out, &liveMove{movement: m, live: &live, only: &only, from: live.from(cmd, &r)})
+			}
 			return runMove(cmd, &out, func(ctx context.Context, steps *phases) (*moveReport, error) {
-				m := &movement{src: src, dst: dst, flags: flags, steps: steps, warn: cmd.ErrOrStderr()}
+				m.steps = steps
 				return m.migrate(ctx, &r)
 			})
 		},
 	}
 	acc.addReadFlags(cmd)
-	r.addFlags(cmd, "how to read the source: commands or replica", roadCommands, roadReplica)
+	r.addFlags(cmd, "how to read the source: commands or replica (with --live also as what can be had)", roadCommands, roadReplica)
 	flags.addFlags(cmd)
+	only.addFlags(cmd)
+	live.addFlags(cmd)
 	out.addFlag(cmd)
 	return cmd
 }
@@ -91,7 +103,7 @@ func (m *movement) migrate(ctx context.Context, r *road) (_ *moveReport, err err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	err = advise(m.fill(ctx, from, from.Functions, total, 0), from)
+	err = advise(m.fill(ctx, from, from.Functions, total), from)
 	read := from.report()
 	m.rep.Read = &read
 	if err != nil || m.flags.noVerify {
@@ -126,7 +138,7 @@ func differentServers(ctx context.Context, a, b resp.Options) error {
 	if ids[0] != "" && ids[0] == ids[1] {
 		return usageError{fmt.Errorf("%s and %s are the same server", a, b)}
 	}
-	return nil
+	return differentClusters(ctx, a, b)
 }
 
 // lookAtSource adds to the preflight what only the source knows.
@@ -144,15 +156,13 @@ func (m *movement) lookAtSource(ctx context.Context, p *preflight) error {
 	if err != nil {
 		return err
 	}
-	highest := -1
-	for _, db := range dbs {
-		highest = max(highest, db.DB)
-	}
-	if err := p.databases(ctx, highest); err != nil {
+	if err := p.databases(ctx, m.src.view.highest(dbs, p)); err != nil {
 		return err
 	}
-	if err := m.sourceMemory(ctx, c, p); err != nil {
-		return err
+	if !m.src.view.narrows() {
+		if err := m.sourceMemory(ctx, p); err != nil {
+			return err
+		}
 	}
 	if m.flags.withoutFunctions {
 		return nil
@@ -171,18 +181,11 @@ func (m *movement) lookAtSource(ctx context.Context, p *preflight) error {
 }
 
 // sourceMemory takes what the source needs for its data as what the target will need.
-func (m *movement) sourceMemory(ctx context.Context, c *resp.Conn, p *preflight) error {
-	r, err := c.Do(ctx, "INFO", "memory")
-	if resp.IsServerError(err) {
-		return nil
-	}
+func (m *movement) sourceMemory(ctx context.Context, p *preflight) error {
+	used, err := dataMemory(ctx, *m.src.server)
 	if err != nil {
-		return fmt.Errorf("cannot ask the source for its memory: %w", err)
+		return err
 	}
-	used := preflight{info: map[string]string{}}
-	for name, value := range resp.InfoFields(r.Bytes) {
-		used.info[name] = value
-	}
-	p.memory(max(used.number("used_memory")-used.number("used_memory_startup"), 0), "what the source uses for them")
+	p.memory(used, "what the source uses for them")
 	return nil
 }

@@ -17,6 +17,8 @@ type moveReport struct {
 	Server string `json:"server"`
 	// Read is how the source was read, where it is a server.
 	Read *readReport `json:"read,omitempty"`
+	// Into is how the target was filled, of a restore.
+	Into *intoReport `json:"into,omitempty"`
 	// Findings of the look beforehand.
 	Findings []finding `json:"findings"`
 	// Keys and Bytes sent; after an error the target may have fewer.
@@ -26,6 +28,8 @@ type moveReport struct {
 	Reencoded int64 `json:"reencoded"`
 	// Functions are the libraries that the target had or got.
 	Functions int `json:"functions"`
+	// LeftOut is what was not meant to be moved; nil where everything was.
+	LeftOut *leftOut `json:"leftOut,omitempty"`
 	timing
 	Verified *verified `json:"verified"`
 	// Error is why it failed; empty if it did not.
@@ -63,6 +67,10 @@ func (r *moveReport) print(w io.Writer) error {
 		r.Source, r.Target, r.Server, thousands(r.Keys), thousands(r.Bytes), thousands(r.Reencoded), r.Functions)
 	if r.Read != nil {
 		r.Read.print(&b)
+	}
+	r.LeftOut.print(&b)
+	if r.Into != nil {
+		r.Into.print(&b)
 	}
 	fmt.Fprintf(&b, "%.2f s, %s keys/s\n", r.Seconds, thousands(r.KeysPerSecond))
 	v := r.Verified

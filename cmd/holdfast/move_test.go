@@ -269,7 +269,8 @@ func TestRestoreBrokenOff(t *testing.T) {
 			to := testkit.StartServer(t, testkit.Engine(t, "redis-7.0"))
 			file := filepath.Join(t.TempDir(), "x.rdb")
 			runs(t, 0, "generate", file, "--keys", "20000")
-			c := newCommand(t, "restore", file, url(to), "--rate", "4000")
+			// Slow enough to be met under way on a busy machine.
+			c := newCommand(t, "restore", file, url(to), "--max-keys-per-second", "1000")
 			if err := c.Start(); err != nil {
 				t.Fatal(err)
 			}

@@ -135,31 +135,3 @@ func TestMoveFieldExpiries(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-
-// One shard of several must not pass for the whole.
-func TestOneShardIsRefused(t *testing.T) {
-	b := testkit.Engine(t, "valkey-8.1")
-	one, two := testkit.StartServer(t, b, testkit.Cluster()), testkit.StartServer(t, b, testkit.Cluster())
-	one.Must("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-	e := end{name: "one", server: &resp.Options{Addr: one.Addr()}, db: -1}
-	testkit.Wait(t, 10*time.Second, func() bool {
-		return strings.Contains(fmt.Sprint(one.Must("CLUSTER", "INFO")), "cluster_size:1")
-	}, "the first shard")
-	src, err := e.open(t.Context())
-	if err != nil {
-		t.Fatalf("a cluster of one shard: %v", err)
-	}
-	if err := src.Close(); err != nil {
-		t.Error(err)
-	}
-	one.Must("CLUSTER", "DELSLOTSRANGE", 8192, 16383)
-	two.Must("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
-	two.Must("CLUSTER", "SET-CONFIG-EPOCH", 2)
-	one.Must("CLUSTER", "MEET", two.Host, two.Port)
-	testkit.Wait(t, 20*time.Second, func() bool {
-		return strings.Contains(fmt.Sprint(one.Must("CLUSTER", "INFO")), "cluster_size:2")
-	}, "the second shard")
-	if _, err := e.open(t.Context()); err == nil || !strings.Contains(err.Error(), "one of 2 shards") {
-		t.Errorf("%v", err)
-	}
-}

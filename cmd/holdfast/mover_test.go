@@ -79,7 +79,7 @@ func runScript(t *testing.T, file string) {
 // serveS3 starts the service for its S3, and adds the environment for it.
 func serveS3(t *testing.T, env map[string]string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	s, err := startDemoService(ctx, dataDir(t.TempDir()), fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t)))
 	if err != nil {
@@ -148,7 +148,7 @@ func ask(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	opt, err := resp.ParseURL("redis://" + args[0])
 	ts.Check(err)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c, err := resp.Dial(ctx, opt)
 	ts.Check(err)

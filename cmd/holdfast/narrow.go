@@ -4,52 +4,9 @@ import (
 	"context"
 	"hash/maphash"
 	"iter"
-	"time"
 
 	"holdfast.dev/internal/flow"
 )
-
-// paced is a source that is read no faster than a rate in keys per second; 0 does
-// not slow it.
-type paced struct {
-	flow.Source
-	rate int
-}
-
-// Entries yields the entries at the rate.
-func (p *paced) Entries(ctx context.Context) iter.Seq2[*flow.Entry, error] {
-	if p.rate <= 0 {
-		return p.Source.Entries(ctx)
-	}
-	return func(yield func(*flow.Entry, error) bool) {
-		began, n := time.Now(), 0
-		for e, err := range p.Source.Entries(ctx) {
-			if !yield(e, err) || err != nil {
-				return
-			}
-			n++
-			ahead := time.Duration(float64(n)/float64(p.rate)*float64(time.Second)) - time.Since(began)
-			if ahead < 5*time.Millisecond {
-				continue
-			}
-			if err := pause(ctx, ahead); err != nil {
-				yield(nil, err)
-				return
-			}
-		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
 
 // keySet remembers keys by 64 bits of hash. A key that is taken for one of them
 // by accident would be reported as a difference, never hidden.

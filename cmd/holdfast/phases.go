@@ -18,6 +18,13 @@ func (p *phases) at(label string, keys, total, dirty int64) {
 	p.now.Set(keys)
 }
 
+// bytes says how many the step's keys so far had.
+func (p *phases) bytes(n int64) {
+	if p.now != nil {
+		p.now.SetBytes(n)
+	}
+}
+
 // done ends the last step. It may be called twice.
 func (p *phases) done() {
 	if p.now != nil {

@@ -79,7 +79,8 @@ func (p *preflight) warnings() []finding {
 
 // newPreflight connects to the server and looks at what does not depend on the data.
 func newPreflight(ctx context.Context, opt resp.Options, flags writeFlags) (*preflight, error) {
-	if err := checkWhole(ctx, opt); err != nil {
+	opt, others, err := primaryOf(ctx, opt)
+	if err != nil {
 		return nil, err
 	}
 	srv, err := lookAt(ctx, opt)
@@ -96,6 +97,9 @@ func newPreflight(ctx context.Context, opt resp.Options, flags writeFlags) (*pre
 			return nil, errors.Join(err, conn.Close())
 		}
 	}
+	if err := p.shards(ctx, others); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
 	return p, nil
 }
 
@@ -104,7 +108,7 @@ func (p *preflight) close() error { return p.conn.Close() }
 // state asks for the server's role and readiness.
 func (p *preflight) state(ctx context.Context) error {
 	if !p.srv.AtLeast(5, 0) {
-		p.refuse("version", "%s: RESTORE takes absolute expiries since Redis 5.0", p.srv)
+		p.refuse("version", "%s: RESTORE takes absolute expiries since Redis 5.0; give a newer server", p.srv)
 	}
 	r, err := p.conn.Do(ctx, "INFO")
 	if resp.IsServerError(err, "NOPERM") {
@@ -122,33 +126,7 @@ func (p *preflight) state(ctx context.Context) error {
 		p.refuse("role", "the server is a replica of %s:%s; give the primary", p.info["master_host"], p.info["master_port"])
 	}
 	if p.info["loading"] == "1" {
-		p.refuse("loading", "the server is still loading its data")
-	}
-	return nil
-}
-
-// mayWrite sends commands that write nothing but pass every check of the server
-// that comes before the writing.
-func (p *preflight) mayWrite(ctx context.Context) error {
-	for _, args := range [][]string{
-		{"RESTORE", "holdfast:preflight", "-1", "", "REPLACE"},
-		{"SET", "holdfast:preflight", "", "PX", "-1"},
-	} {
-		_, err := p.conn.Do(ctx, args...)
-		var said *resp.ServerError
-		switch {
-		case err == nil:
-			return fmt.Errorf("cannot look at %s: it accepts %s with an expiry of -1", p.opt, args[0])
-		case !errors.As(err, &said):
-			return err
-		case resp.UnknownCommand(err):
-			p.refuse("rights", "%s does not exist there", args[0])
-		case said.Code() == "NOPERM" && strings.Contains(said.Text, "key"):
-			p.warn("rights", "the user may write some keys only: %s", said.Text)
-		case said.Code() == "READONLY" && p.info["role"] == "slave": // said already
-		case said.Code() != "ERR":
-			p.refuse("writing", "%s is refused: %s", args[0], said.Text)
-		}
+		p.refuse("loading", "the server is still loading its data; try again when it has")
 	}
 	return nil
 }
@@ -214,7 +192,7 @@ func (p *preflight) databases(ctx context.Context, highest int) error {
 	}
 	_, err := p.conn.Do(ctx, "SELECT", strconv.Itoa(highest))
 	if resp.IsServerError(err) {
-		p.refuse("databases", "the data have a database %d, and the server says: %v", highest, err)
+		p.refuse("databases", "the data have a database %d, and the server says: %v; --map-db gives databases other numbers, --db chooses some", highest, err)
 		return nil
 	}
 	if err != nil {
@@ -224,18 +202,15 @@ func (p *preflight) databases(ctx context.Context, highest int) error {
 	return err
 }
 
-// maxBulk is the largest argument that servers take if they are not told otherwise.
-const maxBulk = 512 << 20
-
 // data looks at what depends on the data.
 func (p *preflight) data(ctx context.Context, s *contents) error {
 	for _, kind := range slices.Sorted(maps.Keys(s.losses)) {
 		l := s.losses[kind]
-		p.refuse("version", "%s does not hold %s: %s keys, %v", p.srv, kind, thousands(l.keys), l.first)
+		p.refuse("version", "%s does not hold %s: %s keys, %v; %s", p.srv, kind, thousands(l.keys), l.first, withoutLoss(kind))
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.modules)) {
-		if len(s.losses) == 0 {
-			p.warn("modules", "%s keys of the module type %s: whether the server has the module shows when they are written", thousands(s.modules[name]), name)
+	if len(s.losses) == 0 {
+		if err := p.modules(ctx, s.modules); err != nil {
+			return err
 		}
 	}
 	if s.moduleAux > 0 {
@@ -245,14 +220,8 @@ func (p *preflight) data(ctx context.Context, s *contents) error {
 		p.warn("slots", "the file tells of %d unfinished slot migrations; keys of those slots may be incomplete", s.imports)
 	}
 	p.memory(s.memory, "an estimate from the file")
-	if s.largest > maxBulk {
-		limit, err := p.bulkLimit(ctx)
-		if err != nil {
-			return err
-		}
-		if s.largest > limit {
-			p.refuse("size", "the largest value has %s bytes, and the server takes %s (proto-max-bulk-len)", thousands(s.largest), thousands(limit))
-		}
+	if err := p.size(ctx, s.largest); err != nil {
+		return err
 	}
 	if err := p.databases(ctx, s.highest()); err != nil {
 		return err
@@ -260,15 +229,15 @@ func (p *preflight) data(ctx context.Context, s *contents) error {
 	return p.functions(ctx, s.functions)
 }
 
-func (p *preflight) bulkLimit(ctx context.Context) (int64, error) {
-	r, err := p.conn.Do(ctx, "CONFIG", "GET", "proto-max-bulk-len")
-	if resp.IsServerError(err) || err == nil && len(r.Elems) != 2 {
-		return maxBulk, nil
+// withoutLoss tells how to go on without what a server cannot hold.
+func withoutLoss(kind string) string {
+	if kind == string(rdb.LossFieldTTL) {
+		return "--without-field-ttls keeps the hashes and leaves the TTLs of their fields out"
 	}
-	if err != nil {
-		return 0, err
+	if kind == string(rdb.LossStream) {
+		return "--without-types stream leaves them out"
 	}
-	return r.Elems[1].Number()
+	return "--without-modules leaves them out"
 }
 
 // target is what the server can hold.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -45,6 +46,7 @@ type progress struct {
 	keys  atomic.Int64
 	total atomic.Int64
 	dirty atomic.Int64
+	bytes atomic.Int64
 	begun time.Time
 	bar   *mpb.Bar
 	once  sync.Once
@@ -97,6 +99,9 @@ func (p *progress) SetTotal(n int64) {
 // SetDirty says how many keys have to be read again.
 func (p *progress) SetDirty(n int64) { p.dirty.Store(n) }
 
+// SetBytes says how many bytes the keys so far had.
+func (p *progress) SetBytes(n int64) { p.bytes.Store(n) }
+
 func (p *progress) show(n int64) {
 	if p.bar == nil {
 		return
@@ -121,6 +126,15 @@ func (p *progress) Done() {
 	})
 }
 
+// left is how long the rest takes at the mean speed, 0 where that is not known.
+func (p *progress) left() time.Duration {
+	keys, rest := p.keys.Load(), p.total.Load()-p.keys.Load()
+	if keys == 0 || rest <= 0 {
+		return 0
+	}
+	return time.Duration(float64(time.Since(p.begun)) / float64(keys) * float64(rest)).Round(time.Second)
+}
+
 // rate is the mean speed so far.
 func (p *progress) rate() string {
 	s := time.Since(p.begun).Seconds()
@@ -130,12 +144,19 @@ func (p *progress) rate() string {
 	return thousands(int64(float64(p.keys.Load())/s)) + " keys/s"
 }
 
-// state is the speed, and what there is to do again.
+// state is the speed, and what there is to do.
 func (p *progress) state() string {
-	if d := p.dirty.Load(); d > 0 {
-		return p.rate() + ", " + thousands(d) + " dirty"
+	s := p.rate()
+	if n := p.bytes.Load(); n > 0 {
+		s += fmt.Sprintf(", %.1f MB", float64(n)/1e6)
 	}
-	return p.rate()
+	if d := p.dirty.Load(); d > 0 {
+		s += ", " + thousands(d) + " dirty"
+	}
+	if d := p.left(); d > 0 {
+		s += ", " + d.String() + " left"
+	}
+	return s
 }
 
 // logLines tells how far it is until Done.
@@ -151,6 +172,12 @@ func (p *progress) logLines() {
 		args := []any{"keys", p.keys.Load(), "rate", p.rate()}
 		if t := p.total.Load(); t > 0 {
 			args = append(args, "of", t)
+		}
+		if d := p.left(); d > 0 {
+			args = append(args, "left", d.String())
+		}
+		if n := p.bytes.Load(); n > 0 {
+			args = append(args, "bytes", n)
 		}
 		if d := p.dirty.Load(); d > 0 {
 			args = append(args, "dirty", d)

@@ -33,6 +33,7 @@ func TestProgressLines(t *testing.T) {
 		var out guarded
 		p := newProgress(&out, "fill", 1000)
 		p.Add(100)
+		p.SetBytes(5000)
 		time.Sleep(logEvery + time.Second) // fake time
 		p.Set(600)
 		p.SetTotal(1200)
@@ -41,7 +42,7 @@ func TestProgressLines(t *testing.T) {
 		p.Done()
 		time.Sleep(10 * logEvery)
 		l := out.lines()
-		if len(l) != 2 || !strings.Contains(l[0], "msg=fill keys=100") || !strings.Contains(l[0], `rate="20 keys/s" of=1000`) ||
+		if len(l) != 2 || !strings.Contains(l[0], "msg=fill keys=100") || !strings.Contains(l[0], `rate="20 keys/s" of=1000 left=45s bytes=5000`) ||
 			!strings.Contains(l[1], "keys=600") || !strings.Contains(l[1], "of=1200") {
 			t.Errorf("%q", l)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,6 +40,8 @@ func newRestoreCmd() *cobra.Command {
 		acc   access
 		out   output
 		flags writeFlags
+		only  selectFlags
+		into  = newInto()
 	)
 	cmd := &cobra.Command{
 		Use:   "restore SRC DST",
@@ -56,7 +59,7 @@ Afterwards both ends are compared key by key. Exit code 3 means that they differ
 When restore is broken off, the server holds a part; the same command with --replace
 begins anew and may be repeated.
 
-` + endsHelp,
+` + selectHelp + endsHelp,
 		Example: `  holdfast restore orders.rdb redis://127.0.0.1:6379
   holdfast restore s3://backups/orders.rdb valkeys://cache.example.com --password-file pw
   holdfast restore 'shards/*.rdb' redis://127.0.0.1 --replace
@@ -78,14 +81,19 @@ begins anew and may be repeated.
 			if err := checkTarget(dst); err != nil {
 				return err
 			}
+			if err := only.apply(src, dst); err != nil {
+				return err
+			}
 			return runMove(cmd, &out, func(ctx context.Context, steps *phases) (*moveReport, error) {
-				m := &movement{src: src, dst: dst, flags: flags, steps: steps, warn: cmd.ErrOrStderr()}
+				m := &movement{src: src, dst: dst, flags: flags, steps: steps, warn: cmd.ErrOrStderr(), pace: flow.NewLimiter(acc.rate), into: into.name}
 				return m.restore(ctx)
 			})
 		},
 	}
 	acc.addFlag(cmd)
-	cmd.Flags().IntVar(&acc.rate, "rate", 0, "write, and read to verify, at most so many keys per second (default: as many as the server takes)")
+	acc.addRateFlags(cmd, "write, and read to verify, at most so many %s per second (default: as many as the server takes)")
+	only.addFlags(cmd)
+	into.addFlag(cmd, "into", intoUsage)
 	flags.addFlags(cmd)
 	out.addFlag(cmd)
 	return cmd
@@ -121,8 +129,15 @@ type movement struct {
 	steps    *phases
 	warn     io.Writer
 	rep      moveReport
+	// pace slows the writing down; nil does not.
+	pace *flow.Limiter
 	// mine holds the keys that were moved into a server that held others.
 	mine *keySet
+	// into is how a server is filled from files. counted is what they hold, and checksummed
+	// tells that they say so themselves; both only where they were read beforehand.
+	into        string
+	counted     *contents
+	checksummed bool
 }
 
 // restore fills the server from files.
@@ -139,7 +154,7 @@ func (m *movement) restore(ctx context.Context) (_ *moveReport, err error) {
 		if err != nil {
 			return nil, err
 		}
-		total = s.keys
+		total, m.counted = s.keys, s
 		if err := p.data(ctx, s); err != nil {
 			return nil, err
 		}
@@ -154,16 +169,15 @@ func (m *movement) restore(ctx context.Context) (_ *moveReport, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	var from flow.Source = src
 	var print *fingerprinter
 	if !m.src.rereadable() && !m.flags.noVerify {
-		print = newFingerprinter(ctx, time.Now().Add(fleetingFor).UnixMilli())
+		print = newFingerprinter(ctx, time.Now().Add(fleetingFor).UnixMilli(), m.src.view)
 		defer print.abort()
-		if from, err = m.tapped(ctx, print); err != nil {
+		if src, err = m.tapped(ctx, print); err != nil {
 			return nil, err
 		}
 	}
-	if err := m.fill(ctx, from, from.(functioned).Functions, total, m.dst.rate); err != nil {
+	if err := m.fillBy(ctx, m.into, src, total); err != nil {
 		return &m.rep, err
 	}
 	if m.flags.noVerify {
@@ -174,11 +188,6 @@ func (m *movement) restore(ctx context.Context) (_ *moveReport, err error) {
 	}
 	a, done := m.src.verifyEnd()
 	return &m.rep, errors.Join(m.compare(ctx, a), done())
-}
-
-// functioned is a source that knows functions.
-type functioned interface {
-	Functions() []rdb.FunctionLibrary
 }
 
 // rereadable tells whether an end can be read a second time.
@@ -197,15 +206,16 @@ func (m *movement) survey(ctx context.Context, p *preflight) (*contents, error) 
 	if err != nil {
 		return nil, err
 	}
-	s, err := surveyFiles(ctx, src, p.target(), func(n int64) { m.steps.at("look", n, 0, 0) })
+	s, err := surveyFiles(ctx, src, m.src.view.over(src), p.target(), func(n int64) { m.steps.at("look", n, 0, 0) })
 	if err := errors.Join(err, src.Close()); err != nil {
 		return nil, fmt.Errorf("nothing was moved: %w", err)
 	}
+	m.checksummed = !slices.ContainsFunc(src.Files(), func(f source.FileInfo) bool { return !f.Checksummed })
 	return s, nil
 }
 
 func (m *movement) files(ctx context.Context) (*source.RDB, error) {
-	s, err := m.src.open(ctx)
+	s, err := m.src.openWhole(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -249,8 +259,8 @@ func (m *movement) cleared(p *preflight) error {
 	return p.verdict()
 }
 
-// fill moves everything.
-func (m *movement) fill(ctx context.Context, src flow.Source, functions func() []rdb.FunctionLibrary, total int64, rate int) (err error) {
+// fill moves what is meant of a source.
+func (m *movement) fill(ctx context.Context, src flow.Source, functions func() []rdb.FunctionLibrary, total int64) (err error) {
 	opt := *m.dst.server
 	server, err := sink.NewServer(ctx, opt, sink.ServerOptions{})
 	if err != nil {
@@ -268,12 +278,25 @@ func (m *movement) fill(ctx context.Context, src flow.Source, functions func() [
 		defer func() { m.rep.Functions = l.count }()
 	}
 	began := time.Now()
-	stats, err := flow.Run(ctx, &paced{src, rate}, dst, flow.Options{
-		Keep: m.keep, Progress: func(s flow.Stats) { m.steps.at("write", s.Keys, total, 0) },
+	meant := m.src.view.over(src)
+	stats, err := flow.Run(ctx, &flow.Paced{Source: meant, Limiter: m.pace}, dst, flow.Options{
+		Keep: m.keep, Progress: func(s flow.Stats) {
+			m.steps.at("write", s.Keys, total, 0)
+			m.steps.bytes(s.Bytes)
+		},
 	})
+	m.rep.LeftOut = skipped(meant)
 	m.rep.Keys, m.rep.Bytes = stats.Keys, stats.Bytes
 	m.rep.timing = newTiming(time.Since(began), stats.Keys)
 	m.rep.Reencoded = server.Transcoded().Reencoded
+	// What a target that ended meanwhile has lost shows in the comparison; functions are not compared.
+	if again := server.Events().Restarts; err == nil && len(again) > 0 && (m.flags.noVerify || dst.done > 0) {
+		err = fmt.Errorf("%s, and what it had confirmed before may be gone", again[0])
+	}
+	var lost *rdb.LossError
+	if errors.As(err, &lost) {
+		err = fmt.Errorf("%w; %s", err, withoutLoss(string(lost.What)))
+	}
 	switch {
 	case err == nil:
 		return nil

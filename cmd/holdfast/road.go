@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,8 +57,8 @@ func (r *road) check(e *end) error {
 		return usageError{fmt.Errorf("%s is no server, and only a server is read here", e.name)}
 	case e.db >= 0:
 		return usageError{fmt.Errorf("%s names a database, and all databases are moved together; leave the number out", e.name)}
-	case e.rate > 0 && r.name == roadReplica:
-		return usageError{errors.New("--rate cannot be kept with --from replica: a snapshot that is read slowly keeps the server's fork alive and its memory growing")}
+	case e.rate.Limited() && r.name == roadReplica:
+		return usageError{errors.New("--max-keys-per-second and --max-bytes-per-second cannot be kept with --from replica: a snapshot that is read slowly keeps the server's fork alive and its memory growing")}
 	}
 	return nil
 }
@@ -97,11 +96,22 @@ type readReport struct {
 
 // openServer begins to read a server. progress is told how far it is.
 func (r *road) openServer(ctx context.Context, e *end, steps *phases) (serverSource, error) {
-	if err := checkWhole(ctx, *e.server); err != nil {
-		return nil, err
+	if !e.shard {
+		shards, err := shardsOf(ctx, *e.server)
+		if err != nil {
+			return nil, err
+		}
+		if len(shards) > 1 {
+			return r.openShards(ctx, e, shards)
+		}
 	}
+	return r.openOne(ctx, e, steps)
+}
+
+// openOne begins to read a single server; steps may be nil.
+func (r *road) openOne(ctx context.Context, e *end, steps *phases) (serverSource, error) {
 	var why string
-	if r.name == roadReplica || r.name == roadAuto && e.rate == 0 {
+	if r.name == roadReplica || r.name == roadAuto && !e.rate.Limited() {
 		s, err := joinServer(ctx, *e.server)
 		if err == nil || r.name == roadReplica || !errors.Is(err, source.ErrNoReplica) {
 			return s, err
@@ -109,9 +119,9 @@ func (r *road) openServer(ctx context.Context, e *end, steps *phases) (serverSou
 		why = err.Error()
 	}
 	s := &commandsSource{why: why, strict: !r.perKey, Live: source.NewLive(*e.server, source.LiveOptions{
-		Rate: e.rate, PointInTime: !r.perKey,
+		Rate: int(e.rate.Keys), BytesRate: e.rate.Bytes, PointInTime: !r.perKey,
 		Progress: func(p source.LiveProgress) {
-			if p.Phase != "yield" { // the writing is counted by whoever writes
+			if p.Phase != "yield" && steps != nil { // the writing is counted by whoever writes
 				steps.at(p.Phase, p.Keys, p.Total, p.Dirty)
 			}
 		},
@@ -132,7 +142,7 @@ func (s *commandsSource) Functions() []rdb.FunctionLibrary { return s.Report().F
 // advise adds to an error what could be done about it.
 func advise(err error, s serverSource) error {
 	c, ok := s.(*commandsSource)
-	if ok && err != nil && c.strict && strings.Contains(err.Error(), "at one instant: ") {
+	if ok && c.strict && errors.Is(err, source.ErrNoInstant) {
 		return fmt.Errorf("%w; --allow-per-key does without one instant", err)
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -84,15 +85,52 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 func run(ctx context.Context, args []string) int {
 	root := newRootCmd()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	out := &counted{w: os.Stdout}
+	root.SetOut(out)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
 	code := exitCode(ctx, err)
+	if code != exitDiffers && out.n == 0 {
+		err = errors.Join(err, printFailure(cmd, err, out))
+	}
 	if msg := err.Error(); msg != "" && code != exitInterrupted {
 		fmt.Fprintln(os.Stderr, "holdfast:", msg)
 	}
 	return code
+}
+
+// counted counts what is written.
+type counted struct {
+	w io.Writer
+	n int64
+}
+
+// Write passes on.
+func (c *counted) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// failedRun is what a command that prints JSON prints when it has no report.
+type failedRun struct {
+	Error string `json:"error"`
+}
+
+// printFailure prints an error as JSON where that was asked for, and nothing was
+// printed yet.
+func printFailure(cmd *cobra.Command, err error, out io.Writer) error {
+	f := cmd.Flags().Lookup("output")
+	if f == nil || f.Value.String() != "json" {
+		return nil
+	}
+	writes := cmd.Name() == "backup" || cmd.Name() == "generate"
+	if args := cmd.Flags().Args(); writes && len(args) > 0 && args[len(args)-1] == "-" {
+		out = os.Stderr // standard output is the data's
+	}
+	return printJSON(out, failedRun{err.Error()})
 }
 
 func exitCode(ctx context.Context, err error) int {

@@ -20,6 +20,7 @@ func newVerifyCmd() *cobra.Command {
 		acc   access
 		out   output
 		limit int
+		only  selectFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "verify A B",
@@ -28,6 +29,9 @@ func newVerifyCmd() *cobra.Command {
 have, and compares every key: name, type, value, and when it expires. Exit code 0
 means identical, 3 that something differs; the keys that differ are listed. On
 live servers a difference is looked at again before it is reported.
+
+` + selectHelp + `A is the source and B what it became: with --rename-prefix old:=new: the keys old:… of A
+are compared with the keys new:… of B. Keys of B that no key of A becomes are left out.
 
 ` + endsHelp,
 		Example: `  holdfast verify redis://10.0.0.1 valkey://10.0.0.2
@@ -44,10 +48,14 @@ live servers a difference is looked at again before it is reported.
 					return err
 				}
 			}
+			if err := only.apply(ends[0], ends[1]); err != nil {
+				return err
+			}
 			return runVerify(cmd, ends, limit, &out)
 		},
 	}
 	acc.addReadFlags(cmd)
+	only.addFlags(cmd)
 	out.addFlag(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 100, "list at most so many differing keys")
 	return cmd
@@ -64,6 +72,7 @@ func runVerify(cmd *cobra.Command, ends [2]*end, limit int, out *output) (err er
 	report, err := verify.Compare(ctx, a, b, verify.CompareOptions{Limit: limit, Progress: func(p verify.Progress) {
 		// In a later pass, that looks closer at what differs, the count begins again.
 		both[p.End].Set(p.Keys)
+		both[p.End].SetBytes(p.Bytes)
 	}})
 	took := time.Since(began)
 	both[0].Done()
@@ -72,7 +81,8 @@ func runVerify(cmd *cobra.Command, ends [2]*end, limit int, out *output) (err er
 	if err != nil {
 		return err
 	}
-	if err := printReport(cmd.OutOrStdout(), report, took, out); err != nil {
+	left := [2]*leftOut{ends[0].view.leftOut(), ends[1].view.leftOut()}
+	if err := printReport(cmd.OutOrStdout(), report, took, left, out); err != nil {
 		return err
 	}
 	if !report.Equal {
@@ -84,7 +94,7 @@ func runVerify(cmd *cobra.Command, ends [2]*end, limit int, out *output) (err er
 // size is about how many keys an end has, 0 where only reading it tells. What
 // keeps it from being told will keep it from being read.
 func (e *end) size(ctx context.Context) int64 {
-	if e.server == nil {
+	if e.server == nil || e.view.narrows() {
 		return 0
 	}
 	s := e.scan()
@@ -96,20 +106,24 @@ func (e *end) size(ctx context.Context) int64 {
 	return n
 }
 
-func printReport(w io.Writer, r *verify.Report, took time.Duration, out *output) error {
+func printReport(w io.Writer, r *verify.Report, took time.Duration, left [2]*leftOut, out *output) error {
 	keys := max(r.A.Totals().Keys, r.B.Totals().Keys)
 	if out.json() {
-		j, err := withTiming(r, newTiming(took, keys))
-		if err != nil {
-			return err
-		}
-		return printJSON(w, j)
+		return printMerged(w, r, newTiming(took, keys), struct {
+			LeftOut *[2]*leftOut `json:"leftOut,omitempty"`
+		}{atLeastOne(left)})
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\tA\tB\n")
 	printTotals(t, r.A, r.B)
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("cannot print: %w", err)
+	}
+	for i, l := range left {
+		if l != nil && l.Keys+l.FieldTTLs > 0 {
+			fmt.Fprintf(w, "\nof %c:\n", 'A'+i)
+			l.print(w)
+		}
 	}
 	fmt.Fprintf(w, "\nA  %s  %s\nB  %s  %s\n", r.A, r.Names[0], r.B, r.Names[1])
 	fmt.Fprintf(w, "%s, %s keys/s\n\n", seconds(took), thousands(newTiming(took, keys).KeysPerSecond))
@@ -202,17 +216,25 @@ func newTiming(took time.Duration, keys int64) timing {
 	return t
 }
 
-// withTiming adds the timing's fields to what v prints as JSON.
-func withTiming(v json.Marshaler, t timing) (map[string]json.RawMessage, error) {
-	out := map[string]json.RawMessage{}
-	for _, part := range []any{v, t} {
+// printMerged prints the fields of several values as one JSON object.
+func printMerged(w io.Writer, parts ...any) error {
+	all := map[string]json.RawMessage{}
+	for _, part := range parts {
 		b, err := json.Marshal(part)
 		if err != nil {
-			return nil, fmt.Errorf("cannot encode: %w", err)
+			return fmt.Errorf("cannot encode: %w", err)
 		}
-		if err := json.Unmarshal(b, &out); err != nil {
-			return nil, fmt.Errorf("cannot encode: %w", err)
+		if err := json.Unmarshal(b, &all); err != nil {
+			return fmt.Errorf("cannot encode: %w", err)
 		}
 	}
-	return out, nil
+	return printJSON(w, all)
+}
+
+// atLeastOne is nil where neither end was looked at through a view.
+func atLeastOne(left [2]*leftOut) *[2]*leftOut {
+	if left == [2]*leftOut{} {
+		return nil
+	}
+	return &left
 }
