@@ -11,7 +11,7 @@ BUILD   := $(GO) build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
 DEMO_ENGINES := valkey-8.1
 TEST_ENGINES := redis-6.0 redis-7.0 redis-8.0 valkey-8.1 valkey-9.1
 
-.PHONY: demo test lint bench generate check-generated build engines help
+.PHONY: demo test lint bench bench-mover generate check-generated build engines help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -35,6 +35,9 @@ lint: ## golangci-lint and formatting
 
 bench: build engines ## benchmarks, ours beside the engines' own, printed as ratios
 	$(GO) run ./bench
+
+bench-mover: build engines ## the mover's flows beside the limits of the engines, and what they have to reach
+	$(GO) run ./bench mover
 
 generate: ## write generated files again
 	$(GO) generate ./...

@@ -18,24 +18,34 @@ import (
 	"holdfast.dev/internal/source"
 )
 
-// dataset is one shape of data: A are strings, M is what the demonstration fills.
+// dataset is one shape of data: A are strings, B collections, C as many strings as
+// a cache of 2 GB has, M is what the demonstration fills.
 type dataset struct {
 	name, what string
 	dbs        int
+	// scale is how many keys there are for each thousand of the lab's; 0 means 1000.
+	scale int64
 	// conf changes how the engine writes its file.
 	conf []string
 }
 
 var (
 	setA = dataset{name: "A", what: "16-byte keys, 100 random bytes each", dbs: 1}
+	setB = dataset{name: "B", what: "collections of ten, one in five with a TTL", dbs: 1, scale: 200}
+	setC = dataset{name: "C", what: "16-byte keys, 450 random bytes each", dbs: 1, scale: 4000}
 	setM = dataset{name: "M", what: "every type, two databases, one in five with a TTL", dbs: 2}
 	setZ = dataset{name: "Z", what: "A with values that repeat themselves, compressed in the file", dbs: 1, conf: []string{"rdbcompression yes"}}
 )
 
 // source makes the data anew; it is the same each time.
 func (d dataset) source(keys int64) (flow.Source, error) {
-	if d.name != setM.name {
-		return &plain{keys: keys, repeats: d.name == setZ.name}, nil
+	switch d.name {
+	case setB.name:
+		return &tens{keys: keys}, nil
+	case setC.name:
+		return &plain{keys: keys, size: 450}, nil
+	case setA.name, setZ.name:
+		return &plain{keys: keys, size: plainValue, repeats: d.name == setZ.name}, nil
 	}
 	shape, err := source.Preset("mixed", time.Now())
 	if err != nil {
@@ -49,6 +59,7 @@ func (d dataset) source(keys int64) (flow.Source, error) {
 // engines' own benchmark programs use.
 type plain struct {
 	keys int64
+	size int
 	// repeats makes values compressible: a fifth of each is random.
 	repeats bool
 }
@@ -59,7 +70,7 @@ const plainValue = 100
 func (p *plain) Entries(ctx context.Context) iter.Seq2[*flow.Entry, error] {
 	return func(yield func(*flow.Entry, error) bool) {
 		rng := rand.NewChaCha8([32]byte{1})
-		raw := make([]byte, plainValue)
+		raw := make([]byte, p.size)
 		e := flow.Entry{Type: rdb.TypeString, Version: 9, Idle: -1, Freq: -1}
 		for i := range p.keys {
 			if i&1023 == 0 && ctx.Err() != nil {
@@ -83,6 +94,14 @@ func (p *plain) Entries(ctx context.Context) iter.Seq2[*flow.Entry, error] {
 
 // Close implements flow.Source.
 func (p *plain) Close() error { return nil }
+
+// keysOf is how many keys a data set has.
+func (l *lab) keysOf(d dataset) int64 {
+	if d.scale == 0 {
+		return l.keys()
+	}
+	return l.keys() * d.scale / 1000
+}
 
 // dataFile is an RDB file that an engine wrote itself.
 type dataFile struct {
@@ -131,7 +150,7 @@ func (l *lab) makeFile(ctx context.Context, b catalog.Build, d dataset) (f dataF
 
 // writeFile writes the data set in the plain form that every engine loads.
 func (l *lab) writeFile(ctx context.Context, d dataset, path string) (int64, error) {
-	src, err := d.source(l.keys())
+	src, err := d.source(l.keysOf(d))
 	if err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@
 // and prints the ratios:
 //
 //	go run ./bench [--only NAME,…] [--quick] [--json]
+//	go run ./bench mover [--only NAME,…] [--quick] [--large=false] [--json]
 //
 // Each line has two durations that were taken alternately in one run, on the same
 // data: ours, and that of the least which could possibly do the same (the
@@ -10,6 +11,9 @@
 // answer). The last column says how many times the limit's speed ours has: 1.00
 // is as fast, 0.50 takes twice as long. Absolute figures belong to the machine
 // and the moment, the ratio much less so.
+//
+// With the word mover it measures the flows of the mover, by the program itself,
+// and says beside each whether it is as fast as it has to be.
 //
 // Nothing here passes or fails by a time; what fails is a measurement that does
 // not do what it says, such as a fingerprint that saw too few keys.

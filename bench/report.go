@@ -32,9 +32,12 @@ type report struct {
 	bench  string
 	shown  int
 	data   struct {
-		Machine machine  `json:"machine"`
-		Rows    []row    `json:"rows"`
-		Notes   []string `json:"notes,omitempty"`
+		Machine machine `json:"machine"`
+		Rows    []row   `json:"rows,omitempty"`
+		// Flows and Figures are the mover's.
+		Flows   []flowRow `json:"flows,omitempty"`
+		Figures []figure  `json:"figures,omitempty"`
+		Notes   []string  `json:"notes,omitempty"`
 	}
 }
 
@@ -89,7 +92,7 @@ func (r *report) header() {
 func (r *report) begin(b bench) { r.bench, r.shown = b.name, len(r.data.Rows) }
 
 func (r *report) end() {
-	if r.asJSON {
+	if r.asJSON || r.shown == len(r.data.Rows) {
 		return
 	}
 	fmt.Printf("\n%s\n", r.bench)
@@ -153,6 +156,7 @@ func (r *report) finish() error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(r.data)
 	}
+	r.flows()
 	if len(r.data.Notes) > 0 {
 		fmt.Println()
 	}

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package main
+
+// busy is not known.
+func (s *server) busy() float64 { return 0 }
+
+// peakMemory is not known.
+func peakMemory(int) int64 { return 0 }
