@@ -357,6 +357,10 @@ func (a *liveAttempt) pauseCut(ctx context.Context) (done, possible bool, err er
 	a.pipe.End(resp.AppendCommand(a.pipe.Begin(), "INFO", "commandstats"))
 	a.pipe.Flush()
 	c, now, perr := a.paused()
+	still := true
+	if perr == nil && !a.s.hooks.noPause {
+		still, perr = a.still(ctx, now)
+	}
 	held := time.Since(begun)
 	if uerr := a.unpause(); uerr == nil {
 		held = time.Since(begun)
@@ -370,7 +374,7 @@ func (a *liveAttempt) pauseCut(ctx context.Context) (done, possible bool, err er
 	if perr != nil {
 		return false, true, perr
 	}
-	if held >= a.s.lo.MaxPause { // counted from before it began
+	if held >= a.s.lo.MaxPause || !still { // counted from before it began
 		a.cap.putBack(c.taken)
 		return false, true, nil
 	}
@@ -420,6 +424,20 @@ func (a *liveAttempt) paused() (*liveCut, liveStats, error) {
 		return c, now, err
 	}
 	return c, now, a.clocks(c)
+}
+
+// still tells whether nothing was written while the remainder was read: somebody
+// else may have let writes go, by ending a pause of their own.
+func (a *liveAttempt) still(ctx context.Context, now liveStats) (bool, error) {
+	then, err := a.stats(ctx)
+	if err != nil {
+		return false, err
+	}
+	if err := a.cap.sync(); err != nil {
+		return false, err
+	}
+	// Expiries that fell on the edge of a millisecond are among those to be read again.
+	return (a.cap.size() == 0 || a.unsure > 0) && then.groups == now.groups, nil
 }
 
 // clocks asks again for expiries that fell on the edge of a millisecond. Only
