@@ -30,7 +30,7 @@ type mark struct {
 	Sum uint32 `json:"c"`
 	// Dirty are keys that began to wait for a refresh, Clean those that got it.
 	Dirty []keyID `json:"+,omitempty"`
-	Clean []keyID `json:"-,omitempty"`
+	Clean []keyID `json:"clean,omitempty"`
 }
 
 // keyID is a key of a database.

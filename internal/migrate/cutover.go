@@ -83,7 +83,7 @@ func (m *Migration) drain(ctx context.Context) error {
 		return err
 	case <-m.carried:
 		cancel(m.broken())
-		<-over
+		_ = <-over // its reason is the same
 		return m.broken()
 	}
 }
@@ -140,7 +140,7 @@ func (m *Migration) hand(ctx context.Context, held Held, began time.Time) error 
 	case <-held.Lost():
 		err = errors.New("writes at the source could not be ruled out while clients were switched")
 		cancel(err)
-		<-switched
+		_ = <-switched // it ended because of err
 	}
 	m.rep.PauseSeconds = time.Since(began).Seconds()
 	if err != nil {
