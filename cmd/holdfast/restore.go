@@ -277,17 +277,7 @@ func (m *movement) fill(ctx context.Context, src flow.Source, functions func() [
 		dst.list, dst.load = functions, l.load
 		defer func() { m.rep.Functions = l.count }()
 	}
-	began := time.Now()
-	meant := m.src.view.over(src)
-	stats, err := flow.Run(ctx, &flow.Paced{Source: meant, Limiter: m.pace}, dst, flow.Options{
-		Keep: m.keep, Progress: func(s flow.Stats) {
-			m.steps.at("write", s.Keys, total, 0)
-			m.steps.bytes(s.Bytes)
-		},
-	})
-	m.rep.LeftOut = skipped(meant)
-	m.rep.Keys, m.rep.Bytes = stats.Keys, stats.Bytes
-	m.rep.timing = newTiming(time.Since(began), stats.Keys)
+	err = m.pour(ctx, src, dst, total)
 	m.rep.Reencoded = server.Transcoded().Reencoded
 	// What a target that ended meanwhile has lost shows in the comparison; functions are not compared.
 	if again := server.Events().Restarts; err == nil && len(again) > 0 && (m.flags.noVerify || dst.done > 0) {
@@ -304,6 +294,22 @@ func (m *movement) fill(ctx context.Context, src flow.Source, functions func() [
 		return fmt.Errorf("nothing was moved: %w", err)
 	}
 	return m.broken(err, total)
+}
+
+// pour moves what is meant of a source, and counts it.
+func (m *movement) pour(ctx context.Context, src flow.Source, dst flow.Sink, total int64) error {
+	began := time.Now()
+	meant := m.src.view.over(src)
+	stats, err := flow.Run(ctx, &flow.Paced{Source: meant, Limiter: m.pace}, dst, flow.Options{
+		Keep: m.keep, Progress: func(s flow.Stats) {
+			m.steps.at("write", s.Keys, total, 0)
+			m.steps.bytes(s.Bytes)
+		},
+	})
+	m.rep.LeftOut = skipped(meant)
+	m.rep.Keys, m.rep.Bytes = stats.Keys, stats.Bytes
+	m.rep.timing = newTiming(time.Since(began), stats.Keys)
+	return err
 }
 
 // keep notes the keys where others are there too.

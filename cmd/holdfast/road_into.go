@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"holdfast.dev/internal/flow"
 	"holdfast.dev/internal/rdb"
@@ -151,17 +150,7 @@ func (m *movement) fillReplica(ctx context.Context, to *sink.Primary, src flow.S
 		dst.list, dst.load = functions, to.Function
 		defer func() { m.rep.Functions = dst.done }()
 	}
-	began := time.Now()
-	meant := m.src.view.over(src)
-	stats, err := flow.Run(ctx, &flow.Paced{Source: meant, Limiter: m.pace}, dst, flow.Options{
-		Keep: m.keep, Progress: func(s flow.Stats) {
-			m.steps.at("write", s.Keys, total, 0)
-			m.steps.bytes(s.Bytes)
-		},
-	})
-	m.rep.LeftOut = skipped(meant)
-	m.rep.Keys, m.rep.Bytes = stats.Keys, stats.Bytes
-	m.rep.timing = newTiming(time.Since(began), stats.Keys)
+	err = m.pour(ctx, src, dst, total)
 	m.rep.Reencoded = to.Transcoded().Reencoded
 	return err // the sink's own error says what the server holds now
 }
