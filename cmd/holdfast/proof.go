@@ -28,8 +28,9 @@ func (m *movement) compare(ctx context.Context, a verify.End) error {
 			m.steps.at("verify", p.Keys, m.rep.Keys, 0)
 		}
 	}}
+	opt.Tolerance = expiryTolerance(ctx, m.src, m.dst)
 	if m.rep.Read != nil && m.rep.Read.Inexact > 0 {
-		opt.Tolerance = 2 * time.Millisecond // one for each reading
+		opt.Tolerance += clockEdge // of the reading that was moved
 	}
 	began := time.Now()
 	r, err := verify.Compare(ctx, a, b, opt)

@@ -17,10 +17,10 @@ import (
 
 func newVerifyCmd() *cobra.Command {
 	var (
-		acc   access
-		out   output
-		limit int
-		only  selectFlags
+		acc  access
+		out  output
+		only selectFlags
+		opt  verifyOptions
 	)
 	cmd := &cobra.Command{
 		Use:   "verify A B",
@@ -38,8 +38,8 @@ are compared with the keys new:… of B. Keys of B that no key of A becomes are 
   holdfast verify backup.rdb redis://127.0.0.1:6379 --output json`,
 		Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if limit < 1 {
-				return usageError{errors.New("--limit must be 1 or more")}
+			if opt.limit < 1 || opt.tolerance < 0 {
+				return usageError{errors.New("--limit must be 1 or more, and --ttl-tolerance not negative")}
 			}
 			var ends [2]*end
 			for i := range ends {
@@ -51,25 +51,33 @@ are compared with the keys new:… of B. Keys of B that no key of A becomes are 
 			if err := only.apply(ends[0], ends[1]); err != nil {
 				return err
 			}
-			return runVerify(cmd, ends, limit, &out)
+			return runVerify(cmd, ends, opt, &out)
 		},
 	}
 	acc.addReadFlags(cmd)
 	only.addFlags(cmd)
 	out.addFlag(cmd)
-	cmd.Flags().IntVar(&limit, "limit", 100, "list at most so many differing keys")
+	cmd.Flags().IntVar(&opt.limit, "limit", 100, "list at most so many differing keys")
+	cmd.Flags().DurationVar(&opt.tolerance, "ttl-tolerance", 0, "by how much expiries may differ (1ms more for each server before 7.0, which tells only the time left)")
 	return cmd
 }
 
-func runVerify(cmd *cobra.Command, ends [2]*end, limit int, out *output) (err error) {
+// verifyOptions are what a comparison may be told.
+type verifyOptions struct {
+	limit     int
+	tolerance time.Duration
+}
+
+func runVerify(cmd *cobra.Command, ends [2]*end, opt verifyOptions, out *output) (err error) {
 	ctx := cmd.Context()
+	opt.tolerance += expiryTolerance(ctx, ends[:]...)
 	a, doneA := ends[0].verifyEnd()
 	b, doneB := ends[1].verifyEnd()
 	defer func() { err = errors.Join(err, doneA(), doneB()) }()
 	bars := newProgressGroup(cmd.ErrOrStderr())
 	both := [2]*progress{bars.start("A", ends[0].size(ctx)), bars.start("B", ends[1].size(ctx))}
 	began := time.Now()
-	report, err := verify.Compare(ctx, a, b, verify.CompareOptions{Limit: limit, Progress: func(p verify.Progress) {
+	report, err := verify.Compare(ctx, a, b, verify.CompareOptions{Limit: opt.limit, Tolerance: opt.tolerance, Progress: func(p verify.Progress) {
 		// In a later pass, that looks closer at what differs, the count begins again.
 		both[p.End].Set(p.Keys)
 		both[p.End].SetBytes(p.Bytes)
