@@ -14,6 +14,7 @@ import (
 
 	"holdfast.dev/internal/migrate"
 	"holdfast.dev/internal/resp"
+	"holdfast.dev/internal/source"
 )
 
 // liveFlags are those of a migration that follows its source.
@@ -30,12 +31,19 @@ type liveFlags struct {
 	restart      bool
 	replaceAll   bool
 	noFence      bool
+	hold         word
 }
 
 // How a target is filled.
 const (
 	intoRestore = "restore" // with RESTORE, as any client may
 	intoReplica = "replica" // as our replica: nobody else's data survive there
+)
+
+// How writes at the source are held.
+const (
+	holdAuto = "auto"
+	holdNone = "none"
 )
 
 // How a cut-over is decided on.
@@ -57,6 +65,9 @@ source as before. Once clients are switched the source refuses writes for good
   auto     as soon as the target is behind by less than --max-lag
   never    not at all: the target follows until migrate is interrupted
 
+Where writes cannot be held, stop the writers and say --hold none: what is still
+written while both ends are compared takes the cut-over back.
+
 Before the cut-over everything is compared while writers are at work. With writes held
 only what was not seen to agree then, and what changed since, is compared again
 (--compare changed), or everything (all), or nothing at all (none).
@@ -75,6 +86,8 @@ func (l *liveFlags) addFlags(cmd *cobra.Command) {
 	l.compare = word{name: string(migrate.ScopeChanged), among: []string{string(migrate.ScopeChanged), string(migrate.ScopeAll), string(migrate.ScopeNone)}}
 	l.cutover.addFlag(cmd, "cutover", "with --live, when to cut over: ask, auto or never (default: ask on a terminal)")
 	l.compare.addFlag(cmd, "compare", "with --live, what to compare with writes held: changed, all or none")
+	l.hold = word{name: holdAuto, among: []string{holdAuto, holdNone}}
+	l.hold.addFlag(cmd, "hold", "with --live, how writes at the source are held: auto, or none where you stop the writers yourself")
 	f.DurationVar(&l.maxLag, "max-lag", migrate.DefaultMaxLag, "with --live, how far the target may be behind for the cut-over to begin")
 	f.DurationVar(&l.maxPause, "max-pause", migrate.DefaultMaxPause, "with --live, how long writes may be held to drain and compare")
 	f.DurationVar(&l.switchWithin, "switch-within", time.Minute, "with --live, how long writes may be held while clients are switched")
@@ -87,7 +100,7 @@ func (l *liveFlags) addFlags(cmd *cobra.Command) {
 
 // onlyLive are flags that mean nothing without --live.
 var onlyLive = []string{
-	"into", "cutover", "compare", "max-lag", "max-pause", "switch-within", "on-switch", "state-dir", "restart", "replace-all", "no-fence",
+	"into", "hold", "cutover", "compare", "max-lag", "max-pause", "switch-within", "on-switch", "state-dir", "restart", "replace-all", "no-fence",
 }
 
 // check refuses flags that do not go together.
@@ -133,11 +146,9 @@ type liveMove struct {
 	live *liveFlags
 	only *selectFlags
 	// from is roadAuto, roadReplica or roadCommands.
-	from string
-	// tolerance is by how much expiries may differ where the source does not tell them exactly.
-	tolerance time.Duration
-	screen    *liveScreen
-	point     *migrate.Checkpoint
+	from   string
+	screen *liveScreen
+	point  *migrate.Checkpoint
 	// began: the target holds what an earlier run of this migration brought.
 	began bool
 }
@@ -155,6 +166,9 @@ func (m *liveMove) run(ctx context.Context) (rep *liveReport, err error) {
 		return rep, err
 	}
 	defer func() { err = errors.Join(err, m.point.Close()) }()
+	if err := m.undecided(ctx); err != nil {
+		return rep, err
+	}
 	if err := m.putBack(ctx); err != nil {
 		return rep, err
 	}
@@ -168,17 +182,17 @@ func (m *liveMove) run(ctx context.Context) (rep *liveReport, err error) {
 		return rep, err
 	}
 	stop := m.screen.watch(ctx, carrier.Status)
-	result, err := migrate.New(m.options(carrier)).Run(ctx)
+	result, err := migrate.New(m.options(ctx, carrier)).Run(ctx)
 	stop()
 	rep.Road, rep.Report = carrier.Road(), result
 	if err == nil && result.Switched {
 		return rep, m.point.Forget()
 	}
-	return rep, m.advise(err)
+	return rep, m.advise(err, result.Switched)
 }
 
 // look is the preflight.
-func (m *liveMove) look(ctx context.Context) error {
+func (m *liveMove) look(ctx context.Context) (err error) {
 	if m.bridged() && m.began {
 		return nil // the target is our replica already, which the bridge looks at itself
 	}
@@ -188,7 +202,7 @@ func (m *liveMove) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer p.close()
+	defer func() { err = errors.Join(err, p.close()) }()
 	if err := m.lookAtSource(ctx, p); err != nil {
 		return err
 	}
@@ -200,13 +214,17 @@ func (m *liveMove) look(ctx context.Context) error {
 }
 
 // options of the migration itself.
-func (m *liveMove) options(c liveCarrier) migrate.Options {
+func (m *liveMove) options(ctx context.Context, c liveCarrier) migrate.Options {
 	opt := migrate.Options{
 		Carrier: c, Operator: m.operator(), Ends: m.ends(), Checkpoint: m.point,
 		Scope: migrate.Scope(m.live.compare.name), MaxLag: m.live.maxLag, MaxPause: m.live.maxPause, NoFence: m.live.noFence,
-		Tolerance: m.tolerance,
+		Tolerance: expiryTolerance(ctx, m.src, m.dst) + expiryTolerance(ctx, m.src), // of the reading that was written, too
 	}
+	opt.Written, opt.Evicted = m.written, m.evicted
 	opt.Holder = c // either carrier holds the primaries that it reads
+	if m.live.hold.name == holdNone {
+		opt.Holder, opt.NoFence = migrate.Unheld{Carrier: c}, true
+	}
 	if m.bridged() {
 		return opt // functions come as they are, and the target's place in the stream is its identity
 	}
@@ -216,16 +234,29 @@ func (m *liveMove) options(c liveCarrier) migrate.Options {
 }
 
 // advise says how to go on.
-func (m *liveMove) advise(err error) error {
+func (m *liveMove) advise(err error, switched bool) error {
 	switch {
 	case err == nil:
 		return nil
+	case switched:
+		return fmt.Errorf("clients were switched to %s, where all that was compared is; but %w", m.dst.name, err)
+	case errors.Is(err, source.ErrStillHeld):
+		err = fmt.Errorf("the source may still hold writes back; the same command puts that right and goes on: %w", err)
+		if errors.Is(err, migrate.ErrStopped) {
+			fmt.Fprintln(m.warn, "holdfast:", err)
+		}
+		return err
 	case errors.Is(err, migrate.ErrStopped):
 		fmt.Fprintln(m.warn, "holdfast: interrupted; the source is as it was. The same command goes on from here")
 		if m.bridged() {
 			fmt.Fprintf(m.warn, "holdfast: %s waits for it as a replica, and takes no writes; REPLICAOF NO ONE ends that\n", m.dst.name)
 		}
 		return err
+	}
+	var differ *migrate.DifferError
+	if errors.As(err, &differ) {
+		// What somebody else wrote there is not ours to take away unasked.
+		return fmt.Errorf("%w; the source goes on as it was. Nobody else may write to the target; --restart --replace-all makes it equal to the source again", err)
 	}
 	return fmt.Errorf("%w; the source goes on as it was, and the same command goes on from here", err)
 }

@@ -52,6 +52,8 @@ func (l *liveFlags) checkBridge(cmd *cobra.Command, only *selectFlags, src *end)
 	switch {
 	case cmd.Flags().Changed("from") && cmd.Flag("from").Value.String() != roadReplica:
 		return usageError{errors.New("--into replica goes with --from replica: the source's own stream is what the target gets")}
+	case l.hold.name == holdNone:
+		return usageError{errors.New("--into replica holds the writes itself: --hold none does not go with it")}
 	case only.describe() != "":
 		return usageError{errors.New("--into replica carries everything as it is: nothing can be left out or renamed")}
 	case src.rate.Limited():

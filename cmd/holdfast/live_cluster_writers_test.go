@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,12 +12,12 @@ import (
 	"holdfast.dev/internal/testkit"
 )
 
-// startClusterWriters is startWriters for a cluster: it goes where it is sent, and
-// tries again what passes.
-func startClusterWriters(t *testing.T, c *testkit.ClusterServers) *writers {
+// startClusterWriters is startWriters for one database of a server, or for a cluster: it
+// goes where it is sent, and tries again what passes.
+func startClusterWriters(t *testing.T, nodes []*testkit.Server) *writers {
 	t.Helper()
 	w := &writers{stop: make(chan struct{}), acked: map[string]int64{}, sent: map[string]int64{}, cluster: true}
-	w.write(t, newClusterClient(c.All()))
+	w.write(t, newClusterClient(nodes))
 	return w
 }
 
@@ -57,6 +58,9 @@ func (c *clusterClient) Do(ctx context.Context, args ...string) (*resp.Reply, er
 					c.owner[slot] = to
 				}
 				continue
+			}
+			if strings.Contains(said.Text, "no such key") {
+				return nil, nil // the RENAME was carried out, and the answer lost with its server
 			}
 			if !resp.IsServerError(err, "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY") {
 				return nil, err
@@ -123,6 +127,15 @@ func (c *clusterClient) mark(t *testing.T, name string, slots []int) (keys []str
 		keys = append(keys, key)
 	}
 	return keys
+}
+
+func (c *clusterClient) remove(t *testing.T, keys []string) {
+	t.Helper()
+	for _, key := range keys {
+		if _, err := c.Do(t.Context(), "DEL", key); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // tagOf is a word whose slot is the one given.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"holdfast.dev/internal/migrate"
@@ -77,6 +78,10 @@ func (o *liveOperator) command(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", o.m.live.onSwitch)
 	cmd.Env = append(os.Environ(), "HOLDFAST_SOURCE="+o.m.src.name, "HOLDFAST_TARGET="+o.m.dst.name)
 	cmd.Stdout, cmd.Stderr = o.m.warn, o.m.warn
+	// What it started is ended with it: clients must not be switched by what is left
+	// of a command that was given up.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
 		if cause := context.Cause(ctx); cause != nil {

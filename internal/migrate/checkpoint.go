@@ -13,9 +13,10 @@ import (
 
 // The states of a Record.
 const (
-	StateRunning  = "running"
-	StateHeld     = "held"     // writes at the source may be held back
-	StateSwitched = "switched" // it is over
+	StateRunning   = "running"
+	StateHeld      = "held"      // writes at the source may be held back
+	StateSwitching = "switching" // clients may be at the target already
+	StateSwitched  = "switched"  // it is over
 )
 
 // Record is what a Checkpoint keeps.
@@ -31,7 +32,9 @@ type Record struct {
 	State    string    `json:"state"`
 	// TargetID is what Options.Target said; another one has other data.
 	TargetID string `json:"targetId"`
-	// Undo is what has to be put back at the source where State is StateHeld.
+	// Written is what Options.Written said when StateSwitching began.
+	Written string `json:"written,omitempty"`
+	// Undo is what has to be put back at the source.
 	Undo json.RawMessage `json:"undo,omitempty"`
 	// Carrier is the carrier's own.
 	Carrier json.RawMessage `json:"carrier,omitempty"`

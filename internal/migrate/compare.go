@@ -34,6 +34,10 @@ func (m *Migration) rehearse(ctx context.Context) error {
 	m.opt.Operator.Tell("comparing both ends while writers are at work")
 	m.opt.Carrier.Mark()
 	clear(m.open)
+	var err error
+	if m.evicted, err = m.evictions(ctx); err != nil {
+		return m.stopped(ctx, err)
+	}
 	a, b, done := m.opt.Ends.All()
 	c, err := m.compare(ctx, "rehearsal", a, b, done)
 	if err != nil {
@@ -123,12 +127,36 @@ func (m *Migration) settle(ctx context.Context) (*Comparison, error) {
 	case ScopeNone:
 		return nil, nil
 	case ScopeChanged:
-		if m.take(); !m.openAll {
+		m.take()
+		if err := m.distrust(ctx); err != nil {
+			return nil, err
+		}
+		if !m.openAll {
 			return m.some(ctx)
 		}
 	}
 	a, b, done := m.opt.Ends.All()
 	return m.compare(ctx, string(ScopeAll), a, b, done)
+}
+
+// distrust has everything compared where the target may have lost keys by itself
+// since the rehearsal: it evicted some, or may not be asked whether it was started anew.
+func (m *Migration) distrust(ctx context.Context) error {
+	now, err := m.evictions(ctx)
+	if err != nil {
+		return err
+	}
+	if now != m.evicted || m.opt.Target != nil && m.target == "" {
+		m.openAll = true
+	}
+	return nil
+}
+
+func (m *Migration) evictions(ctx context.Context) (int64, error) {
+	if m.opt.Evicted == nil {
+		return 0, nil
+	}
+	return m.opt.Evicted(ctx)
 }
 
 func (m *Migration) compare(ctx context.Context, scope string, a, b verify.End, done func() error) (*Comparison, error) {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"holdfast.dev/internal/source"
 )
 
 // cutOver holds writes, sees that both ends agree, and has the clients switched.
@@ -18,18 +20,16 @@ func (m *Migration) cutOver(ctx context.Context) (err error) {
 	defer cancel()
 	held, err := m.opt.Holder.Hold(bound, func(undo json.RawMessage) error { return m.keeper.enter(StateHeld, undo) })
 	if err != nil {
+		if m.unreleased = errors.Is(err, source.ErrStillHeld); m.unreleased {
+			return err // the checkpoint goes on saying what has to be put back
+		}
 		return errors.Join(m.tooLong(bound, err), m.keeper.enter(StateRunning, nil))
 	}
 	defer func() {
-		if m.rep.Switched {
-			return
+		if !m.rep.Switched {
+			err = m.takeBack(ctx, held, err)
+			m.rep.PauseSeconds = time.Since(began).Seconds()
 		}
-		// Also when ctx has ended: nobody may be left waiting.
-		if rerr := held.Release(context.WithoutCancel(ctx)); rerr != nil {
-			err = errors.Join(err, fmt.Errorf("cannot release the writes at the source: %w", rerr))
-		}
-		m.rep.PauseSeconds = time.Since(began).Seconds()
-		err = errors.Join(err, m.keeper.enter(StateRunning, nil))
 	}()
 	m.rep.Held = held.Means()
 	if err := m.agree(bound); err != nil {
@@ -40,6 +40,16 @@ func (m *Migration) cutOver(ctx context.Context) (err error) {
 		return &retry{err}
 	}
 	return m.hand(ctx, held, began)
+}
+
+// takeBack releases the source, also when ctx has ended: nobody may be left waiting.
+// What could not be put back stays in the checkpoint, for whoever comes after us.
+func (m *Migration) takeBack(ctx context.Context, held Held, why error) error {
+	if err := held.Release(context.WithoutCancel(ctx)); err != nil {
+		m.unreleased = true
+		return errors.Join(fmt.Errorf("cannot release the writes at the source: %w", err), why)
+	}
+	return errors.Join(why, m.keeper.enter(StateRunning, nil))
 }
 
 var errTooLong = errors.New("it took longer than writes may be held")
@@ -83,7 +93,7 @@ func (m *Migration) drain(ctx context.Context) error {
 		return err
 	case <-m.carried:
 		cancel(m.broken())
-		_ = <-over // its reason is the same
+		<-over //nolint:errcheck // its reason is the same
 		return m.broken()
 	}
 }
@@ -130,25 +140,67 @@ func (m *Migration) hand(ctx context.Context, held Held, began time.Time) error 
 		return fmt.Errorf("cannot part the target from the source: %w", err)
 	}
 	m.rep.CutSeconds = time.Since(began).Seconds()
+	if err := m.beginSwitch(ctx); err != nil {
+		return err
+	}
+	err := m.switchClients(ctx, held)
+	m.rep.PauseSeconds = time.Since(began).Seconds()
+	if err != nil {
+		return fmt.Errorf("clients stay at the source: %w", err)
+	}
+	m.rep.Switched = true
+	ctx = context.WithoutCancel(ctx)
+	leak := leaked(held.Check(ctx))
+	return errors.Join(leak, m.fence(ctx, held))
+}
+
+// beginSwitch writes down that clients may be at the target from now on, and how
+// much was written to it before: a run that comes after a kill could take their
+// writes away.
+func (m *Migration) beginSwitch(ctx context.Context) (err error) {
+	c := m.opt.Checkpoint
+	if c == nil {
+		return nil
+	}
+	var written string
+	if m.opt.Written != nil {
+		if written, err = m.opt.Written(ctx); err != nil {
+			return err
+		}
+	}
+	return m.keeper.switching(written)
+}
+
+// ErrLeaked says that the source took writes which the target does not have,
+// though clients were switched.
+var ErrLeaked = errors.New("clients write to the target, but while they were switched the source took writes that the target does not have: look for them there")
+
+// leaked is what the last look at the hold tells. A source that cannot be asked any
+// more, since it was stopped, takes no writes either.
+func leaked(err error) error {
+	if errors.Is(err, source.ErrHoldLost) {
+		return fmt.Errorf("%w: %w", ErrLeaked, err)
+	}
+	return nil
+}
+
+// switchClients has the clients switched, and breaks that off where writes at the
+// source can no longer be ruled out.
+func (m *Migration) switchClients(ctx context.Context, held Held) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	switched := make(chan error, 1)
 	go func() { switched <- m.opt.Operator.Switch(ctx, &m.rep) }()
-	var err error
 	select {
-	case err = <-switched:
+	case err := <-switched:
+		return err
 	case <-held.Lost():
-		err = errors.New("writes at the source could not be ruled out while clients were switched")
-		cancel(err)
-		_ = <-switched // it ended because of err
+		cancel(errLost)
+		return <-switched // nil if they were switched all the same
 	}
-	m.rep.PauseSeconds = time.Since(began).Seconds()
-	if err != nil {
-		return fmt.Errorf("clients stay at the source, which was released: %w", err)
-	}
-	m.rep.Switched = true
-	return m.fence(context.WithoutCancel(ctx), held)
 }
+
+var errLost = errors.New("writes at the source could not be ruled out while clients were switched")
 
 // fence ends the source's time. That it failed makes no difference to what the
 // target holds, but must be known.
@@ -157,11 +209,11 @@ func (m *Migration) fence(ctx context.Context, held Held) error {
 		return held.Release(ctx)
 	}
 	undo, err := held.Fence(ctx)
+	m.rep.Undo = undo // of those shards that could be fenced
 	if err != nil {
+		err = errors.Join(err, held.Release(ctx))
 		m.rep.Unfenced = err.Error()
 		m.opt.Operator.Tell("the source may take writes again, which the target will not get: stop it", "because", err.Error())
-		return held.Release(ctx)
 	}
-	m.rep.Undo = undo
 	return nil
 }

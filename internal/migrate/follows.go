@@ -58,7 +58,6 @@ type Follows struct {
 	// resyncs are those of followers that were replaced, and one for each that
 	// could not go on from another.
 	resyncs int
-	road    string
 }
 
 // NewFollows makes a carrier. It asks the source whether it is a cluster.

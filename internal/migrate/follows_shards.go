@@ -38,6 +38,8 @@ const (
 	lookSoon  = 200 * time.Millisecond
 	// steadyFor so long the shards must have been the same to be followed anew.
 	steadyFor = time.Second
+	// tellAfter so long the operator is told that there is something to wait for.
+	tellAfter = 5 * time.Second
 	// provenFor so long a follower must have gone on for earlier trouble to be forgotten.
 	provenFor = 30 * time.Second
 )
@@ -47,8 +49,10 @@ type clusterLook struct {
 	shards []Shard
 	since  time.Time // of shards
 	err    error
-	// trouble is since when not all shards are followed; zero if they are.
+	// trouble is since when not all shards are followed and nothing moves; zero if
+	// they are. told: the operator knows.
 	trouble time.Time
+	told    bool
 }
 
 // runCluster follows the shards as they are at any time.
@@ -100,6 +104,9 @@ func (f *Follows) look(ctx context.Context, l *clusterLook) error {
 	if !again {
 		l.since = time.Now()
 	}
+	if l.moves(now, err) && !l.trouble.IsZero() {
+		l.trouble = time.Now()
+	}
 	l.shards, l.err = now, err
 	if err := f.broken(l); err != nil {
 		return err
@@ -113,7 +120,7 @@ func (f *Follows) look(ctx context.Context, l *clusterLook) error {
 		if err := f.arrange(ctx, now); err != nil {
 			return err
 		}
-		l.trouble = time.Time{}
+		l.told = false
 		return nil
 	case err == nil:
 		err = errMoving
@@ -122,6 +129,18 @@ func (f *Follows) look(ctx context.Context, l *clusterLook) error {
 	f.uneasy = err
 	f.mu.Unlock()
 	return f.outOfPatience(l, err)
+}
+
+// moves tells whether a look saw something else than the one before: slots that go
+// one after the other may take hours.
+func (l *clusterLook) moves(now []Shard, err error) bool {
+	switch {
+	case errors.Is(err, errMoving) && errors.Is(l.err, errMoving):
+		return err.Error() != l.err.Error()
+	case err == nil && l.err == nil:
+		return !sameShards(now, l.shards)
+	}
+	return errors.Is(err, errMoving) || errors.Is(l.err, errMoving)
 }
 
 // asFollowed tells whether the shards are those that are followed.
@@ -190,6 +209,10 @@ func (f *Follows) broken(l *clusterLook) error {
 func (f *Follows) outOfPatience(l *clusterLook, why error) error {
 	if l.trouble.IsZero() {
 		l.trouble = time.Now()
+	}
+	if !l.told && time.Since(l.trouble) > tellAfter {
+		l.told = true
+		f.opt.Tell("waiting for the shards of the source", "because", why)
 	}
 	if time.Since(l.trouble) < source.DefaultGiveUp {
 		return nil

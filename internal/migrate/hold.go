@@ -157,7 +157,7 @@ var meansWords = map[source.HoldMeans]string{
 
 // undoText is what lets a fenced server take writes again.
 func undoText(addr string, u source.HoldUndo) string {
-	return fmt.Sprintf("%s: CONFIG SET %s %s", addr, u.Setting, u.Value)
+	return addr + ": " + u.String()
 }
 
 // Release lets writes go on everywhere.
@@ -181,9 +181,10 @@ func (h *heldPrimaries) Fence(ctx context.Context) (string, error) {
 		u, err := one.Fence(ctx)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", h.addrs[i], err))
-			continue
 		}
-		list = append(list, undoText(h.addrs[i], u))
+		if u.Setting != "" { // it refuses writes, whatever failed besides
+			list = append(list, undoText(h.addrs[i], u))
+		}
 	}
 	return strings.Join(list, "; "), failed
 }

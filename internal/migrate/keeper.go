@@ -53,6 +53,16 @@ func (k *keeper) enter(state string, undo json.RawMessage) error {
 	return k.save()
 }
 
+// switching is enter for the time in which clients are switched; what has to be
+// put back at the source stays.
+func (k *keeper) switching(written string) error {
+	k.mu.Lock()
+	undo := k.to.Record.Undo
+	k.to.Record.Written = written
+	k.mu.Unlock()
+	return k.enter(StateSwitching, undo)
+}
+
 // save writes where the carrier is, if that is new.
 func (k *keeper) save() error {
 	if k.to == nil {

@@ -41,6 +41,12 @@ type Options struct {
 	// Target tells apart a target that is the same all along and one that was
 	// started anew, with who knows which data. Empty where it cannot be told.
 	Target func(ctx context.Context) (string, error)
+	// Written tells how much was written to the target, so that it is seen whether
+	// more was; empty where it cannot be told.
+	Written func(ctx context.Context) (string, error)
+	// Evicted counts the keys that the target deleted by itself for want of memory; 0
+	// where it cannot be told. Nil does not ask.
+	Evicted func(ctx context.Context) (int64, error)
 	// Scope is what is compared while writes are held; "" means ScopeChanged.
 	Scope Scope
 	// MaxLag is how far the target may be behind for the cut-over to begin; 0 means DefaultMaxLag.
@@ -89,8 +95,12 @@ type Migration struct {
 	// target is what Options.Target said in the beginning.
 	target string
 	keeper keeper
+	// evicted is what Options.Evicted said when the last rehearsal began.
+	evicted int64
 	// parted: the carrier has done its work.
 	parted bool
+	// unreleased: the source may go on holding writes back, against our will.
+	unreleased bool
 }
 
 // New makes a migration. It is run once.
@@ -129,14 +139,29 @@ func (m *Migration) Run(ctx context.Context) (*Report, error) {
 		err = m.run(ctx)
 		m.note()
 		end()
-		state := StateRunning
-		if m.rep.Switched {
-			state = StateSwitched
-		}
-		err = errors.Join(err, m.keeper.enter(state, nil))
+		err = errors.Join(m.byStop(ctx, err), m.end())
 	}
 	m.rep.Seconds = time.Since(m.rep.Began).Seconds()
 	return &m.rep, err
+}
+
+// byStop makes an error that came of the end of ctx an ErrStopped.
+func (m *Migration) byStop(ctx context.Context, err error) error {
+	if err == nil || m.rep.Switched || errors.Is(err, ErrStopped) || ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)) || errors.Is(err, errNoCheckpoint) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrStopped, err)
+}
+
+// end writes down how it ended.
+func (m *Migration) end() error {
+	switch {
+	case m.rep.Switched:
+		return m.keeper.enter(StateSwitched, nil)
+	case m.unreleased:
+		return m.keeper.save()
+	}
+	return m.keeper.enter(StateRunning, nil)
 }
 
 // note notes where the carrier is, before it is stopped.
@@ -189,7 +214,7 @@ func (m *Migration) run(ctx context.Context) error {
 		}
 		err := m.cutOver(ctx)
 		var again *retry
-		if !errors.As(err, &again) {
+		if m.unreleased || !errors.As(err, &again) {
 			return err
 		}
 		m.rep.Failed = append(m.rep.Failed, again.Error())

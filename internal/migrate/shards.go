@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -142,8 +143,8 @@ func (w *shardWatch) shard(ctx context.Context, addr string, owned *[resp.Slots]
 		return Shard{}, fmt.Errorf("%w: %s is a replica now", errMoving, addr)
 	}
 	for _, open := range []map[int]string{c.Leaving, c.Arriving} {
-		for slot := range open {
-			return Shard{}, fmt.Errorf("%w: slot %d is being moved", errMoving, slot)
+		if len(open) > 0 {
+			return Shard{}, fmt.Errorf("%w: slot %d is being moved", errMoving, slices.Min(slices.Collect(maps.Keys(open))))
 		}
 	}
 	for _, r := range c.Slots {

@@ -98,15 +98,21 @@ func TestPassing(t *testing.T) {
 	}
 }
 
+// One cluster for both, for starting one takes seconds.
+func TestSourceCluster(t *testing.T) {
+	c := testkit.StartCluster(t, testkit.Engine(t, "redis-7.0"), 2, 1, testkit.Config("repl-diskless-sync-delay 0"))
+	t.Run("follows", func(t *testing.T) { followsCluster(t, c) })
+	t.Run("watch", func(t *testing.T) { watchesShards(t, c) })
+}
+
 // The shards are told when each slot has one owner, and none is on its way.
-func TestShardWatch(t *testing.T) {
-	c := testkit.StartCluster(t, testkit.Engine(t, "redis-7.0"), 2, 1)
+func watchesShards(t *testing.T, c *testkit.ClusterServers) {
 	w := newShardWatch(resp.Options{Addr: c.Replicas[1][0].Addr()})
 	defer w.close()
 	look := func() []Shard {
 		t.Helper()
 		var shards []Shard
-		testkit.Wait(t, patience, func() (ok bool) { shards, ok = lookOnce(t, w); return ok }, "the shards")
+		testkit.Wait(t, patience, func() (ok bool) { shards, ok = lookOnce(t, w); return ok }, "the shards are not told")
 		return shards
 	}
 	before := look()

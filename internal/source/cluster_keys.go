@@ -180,7 +180,7 @@ func ListKeys(ctx context.Context, opt resp.Options, yield func(db int, key []by
 		return err
 	}
 	c := NewCluster(opt, ScanOptions{})
-	defer c.Close()
+	defer func() { _ = c.Close() }() // only questions went over it
 	since, d := time.Now(), clusterRest
 	for {
 		more, err := c.list(ctx, yield)

@@ -144,7 +144,7 @@ func (h *Hold) lose(err error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.err == nil {
-		h.err = fmt.Errorf("the writes of %s are no longer held back: %w", h.opt, err)
+		h.err = fmt.Errorf("%s: %w: %w", h.opt, ErrHoldLost, err)
 		close(h.lost)
 	}
 	return h.err
@@ -270,7 +270,21 @@ func (h *Hold) letGo(ctx context.Context) error {
 		err = errors.Join(err, conn.Close())
 	}
 	if err != nil {
-		return fmt.Errorf("cannot let the writes of %s go on, they do by themselves within %s: %w", h.opt, h.span, err)
+		return &stillHeld{fmt.Errorf("cannot let the writes of %s go on, they do by themselves within %s: %w", h.opt, h.span, err)}
 	}
 	return nil
 }
+
+// ErrHoldLost is in the errors of a hold that did not hold: writes may have got through.
+var ErrHoldLost = errors.New("the writes are no longer held back")
+
+// ErrStillHeld is in the errors of a hold that could not be ended: the server may
+// go on holding writes back, for how long the error says.
+var ErrStillHeld = errors.New("writes are still held back")
+
+// stillHeld is an ErrStillHeld with words of its own.
+type stillHeld struct{ err error }
+
+func (s *stillHeld) Error() string        { return s.err.Error() }
+func (s *stillHeld) Unwrap() error        { return s.err }
+func (s *stillHeld) Is(target error) bool { return target == ErrStillHeld }

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"holdfast.dev/internal/resp"
 )
@@ -14,7 +15,7 @@ func (h *Hold) Fence(ctx context.Context) (HoldUndo, error) {
 	if h.means == HoldPause {
 		u, err := refuseWrites(ctx, h.opt)
 		if err != nil {
-			return HoldUndo{}, err
+			return HoldUndo{}, errors.Join(err, hangUp(ctx, h.opt))
 		}
 		h.undo = u
 	}
@@ -42,4 +43,16 @@ func refuseWrites(ctx context.Context, opt resp.Options) (HoldUndo, error) {
 	f := &Hold{opt: opt, conn: conn}
 	err = errors.Join(f.refuse(ctx, nil), conn.Close())
 	return f.undo, err
+}
+
+// hangUp ends the connections of all clients, which drops the commands that wait.
+func hangUp(ctx context.Context, opt resp.Options) error {
+	conn, err := resp.Dial(ctx, opt.WithDB(0))
+	if err != nil {
+		return err
+	}
+	if _, err = conn.Do(ctx, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"); err != nil {
+		err = fmt.Errorf("nor can clients that wait be hung up on: %w", err)
+	}
+	return errors.Join(err, conn.Close())
 }

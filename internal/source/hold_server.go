@@ -95,9 +95,18 @@ func UndoHold(ctx context.Context, opt resp.Options, u HoldUndo) error {
 		err = errors.Join(err, conn.Close())
 	}
 	if err != nil {
-		return fmt.Errorf("%s still refuses writes; put it back by CONFIG SET %s %s: %w", opt, u.Setting, u.Value, err)
+		return &stillHeld{fmt.Errorf("%s still refuses writes; put it back by %s: %w", opt, u, err)}
 	}
 	return nil
+}
+
+// String is the commands that put it back.
+func (u HoldUndo) String() string {
+	s := fmt.Sprintf("CONFIG SET %s %s", u.Setting, u.Value)
+	if u.LagValue == "0" {
+		s += fmt.Sprintf(" and CONFIG SET %s 0", u.Lag)
+	}
+	return s
 }
 
 // setting asks for one setting; false if the server has none of that name.
@@ -121,6 +130,8 @@ type heldServer struct {
 	// writes counts the commands that may have written, those of scripts included,
 	// and those that were refused or wait not.
 	writes int64
+	// counted: the server told its counters.
+	counted bool
 	// paused is 1 or 0 where the server tells whether it holds writes back, -1 where it does not.
 	paused int
 }
@@ -156,6 +167,7 @@ func heldNow(ctx context.Context, conn *resp.Conn) (heldServer, error) {
 			}
 		}
 	}
+	s.counted = true
 	return s, nil
 }
 
