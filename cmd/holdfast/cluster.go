@@ -40,15 +40,6 @@ func shardsOf(ctx context.Context, opt resp.Options) ([]resp.Options, error) {
 	return out, nil
 }
 
-// refuseCluster is for what is done with single servers only.
-func refuseCluster(ctx context.Context, what string, opt resp.Options) error {
-	shards, err := shardsOf(ctx, opt)
-	if err == nil && len(shards) > 1 {
-		err = usageError{fmt.Errorf("%s is a cluster of %d shards, and %s is for single servers yet", opt, len(shards), what)}
-	}
-	return err
-}
-
 // differentClusters refuses to copy a cluster onto itself, by whatever nodes it is named.
 func differentClusters(ctx context.Context, a, b resp.Options) error {
 	from, err := clusterOf(ctx, a)

@@ -241,8 +241,12 @@ func TestRefusals(t *testing.T) {
 		want string
 		is   error
 	}{
-		{valkey, plain, "not empty", sink.ErrNoReplicaOf}, {plain, denied, "REPLICAOF", sink.ErrNoReplicaOf},
-		{ttl, valkey, "field TTLs", nil}, {lib, six, "functions", nil}, {far, small, "databases", nil}, {valkey, valkey, "same server", nil},
+		{valkey, plain, "not empty", sink.ErrNoReplicaOf},
+		{plain, denied, "REPLICAOF", sink.ErrNoReplicaOf},
+		{ttl, valkey, "field TTLs", nil},
+		{lib, six, "functions", nil},
+		{far, small, "databases", nil},
+		{valkey, valkey, "same server", nil},
 	} {
 		err := New(Options{Source: at(tc.a), Target: at(tc.b), Dir: t.TempDir()}).Run(t.Context())
 		if err == nil || !strings.Contains(err.Error(), tc.want) || tc.is != nil && !errors.Is(err, tc.is) {

@@ -67,10 +67,11 @@ func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 // Close hangs up. It may be called twice.
 func (c *Conn) Close() error {
 	c.cutWith(net.ErrClosed)
+	spilled := c.r.Close()
 	if err := c.nc.Close(); err != nil && !errors.Is(err, net.ErrClosed) && c.opt.TLS == nil {
-		return fmt.Errorf("cannot close the connection to %s: %w", c.opt, err)
+		return errors.Join(fmt.Errorf("cannot close the connection to %s: %w", c.opt, err), spilled)
 	}
-	return nil
+	return spilled
 }
 
 // Do sends one command and reads its reply, which is valid until the next call.
@@ -207,6 +208,9 @@ func (c *Conn) fail(err error) error {
 			err = fmt.Errorf("the server closed the connection: %w", io.ErrUnexpectedEOF)
 		}
 		c.dead = fmt.Errorf("connection to %s lost: %w", c.opt, err)
+		if spill := (*SpillError)(nil); errors.As(err, &spill) {
+			c.dead = fmt.Errorf("cannot read from %s: %w", c.opt, spill)
+		}
 	}
 	return c.dead
 }

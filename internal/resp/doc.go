@@ -10,6 +10,9 @@
 //     from the same Reader, Conn or Pipe.
 //   - What a server claims costs nothing: memory is taken as bytes arrive, and
 //     sizes, element counts and nesting are limited (Limits).
+//   - A string may be larger than memory: where SpillAbove was asked for, what a
+//     reply has no room for lies in a nameless file (Reply.Spilled), and Bytes is nil.
+//     A disk that is full is a SpillError.
 //   - An error reply is a ServerError. A connection that failed otherwise, or
 //     whose context ended, is dead: every later call gives the same error.
 //   - No error and no String method shows a password. Addresses are printed as

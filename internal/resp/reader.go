@@ -48,6 +48,9 @@ type Reader struct {
 	elems           int
 	// small counts the replies since the last large one.
 	small int
+	spill spill
+	// push: what is being read is one.
+	push bool
 }
 
 // NewReader returns a reader of src with DefaultLimits.
@@ -65,7 +68,9 @@ func (r *Reader) Buffered() int { return r.end - r.pos }
 // io.ErrUnexpectedEOF, inside one.
 func (r *Reader) Next() (*Reply, error) {
 	for {
-		r.begin()
+		if err := r.begin(); err != nil {
+			return nil, err
+		}
 		if err := r.parse(&r.root, 0); err != nil {
 			if errors.Is(err, io.EOF) && r.pos > r.start {
 				err = io.ErrUnexpectedEOF
@@ -81,8 +86,8 @@ func (r *Reader) Next() (*Reply, error) {
 }
 
 // begin forgets the reply before.
-func (r *Reader) begin() {
-	r.start = r.pos
+func (r *Reader) begin() error {
+	r.start, r.push = r.pos, false
 	if r.small++; r.small > keepReplies && len(r.buf) > keepBuffer && r.end-r.start < readBuffer {
 		buf := make([]byte, readBuffer)
 		r.end = copy(buf, r.buf[r.start:r.end])
@@ -95,6 +100,7 @@ func (r *Reader) begin() {
 		r.levels[i] = r.levels[i][:0]
 	}
 	r.elems = 0
+	return r.spill.reset()
 }
 
 // parse reads one reply into out, noting where bytes and elements are.
@@ -123,6 +129,7 @@ func (r *Reader) parse(out *Reply, depth int) error {
 	case Bulk, BulkErr, Verbatim:
 		return r.parseBulk(out, arg)
 	case Array, Map, Set, Push, attribute:
+		r.push = r.push || out.Kind == Push
 		return r.parseAggregate(out, arg, depth)
 	}
 	return fmt.Errorf("%w: a reply cannot begin with %q", ErrProtocol, line[0])
@@ -149,6 +156,9 @@ func (r *Reader) parseBulk(out *Reply, arg []byte) error {
 	}
 	if n < 0 || n > int64(r.lim.Bytes) {
 		return fmt.Errorf("%w: a string of %d bytes, the limit is %d", ErrProtocol, n, r.lim.Bytes)
+	}
+	if r.spills(out, n) {
+		return r.parseSpilled(out, n)
 	}
 	if err := r.need(int(n) + 2); err != nil {
 		return err
@@ -228,6 +238,9 @@ func (r *Reader) resolve() {
 func (r *Reader) resolveOne(p *Reply, depth int) {
 	switch p.Kind {
 	case Simple, Err, Bulk, BulkErr, Verbatim, Double, BigNumber:
+		if p.spilled != nil {
+			return
+		}
 		from := r.start + p.at
 		p.Bytes = r.buf[from : from+p.n : from+p.n]
 	case Array, Map, Set, Push:

@@ -3,6 +3,7 @@ package resp
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 )
@@ -36,14 +37,15 @@ type Reply struct {
 	// Int is the value of an Int, and 1 or 0 for a Bool.
 	Int int64
 	// Bytes is the text of a Simple, Err, Bulk, BulkErr, Verbatim, Double or BigNumber.
-	// Of a Verbatim it leaves out the format ("txt:").
+	// Of a Verbatim it leaves out the format ("txt:"). It is nil where Spilled has the text.
 	Bytes []byte
 	// Elems are the elements of an Array, Set or Push; of a Map key, value, key, value.
 	Elems []Reply
 
 	// While a reply is being read: where the bytes are, relative to the start of
 	// the reply, or where the elements are in the next level.
-	at, n int
+	at, n   int
+	spilled *io.SectionReader
 }
 
 // Err returns a ServerError when the reply is an error, else nil.

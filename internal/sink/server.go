@@ -214,6 +214,12 @@ func (s *Server) send(ctx context.Context, e *flow.Entry) error {
 	if err := s.admit(e); err != nil {
 		return err
 	}
+	if EmptyCollection(e.Type, e.Value) {
+		if s.opt.KeepExisting {
+			return nil // there is nothing to be written
+		}
+		return s.send(ctx, &flow.Entry{DB: e.DB, Key: e.Key, Deleted: true})
+	}
 	if e.Deleted {
 		n, err := s.place(ctx, e.DB, e.Key)
 		if err != nil {

@@ -20,6 +20,10 @@
 //   - Scan is exact for each key: value and expiry belong to one instant. It is
 //     not a point in time over all keys: keys written while it runs are yielded
 //     with the value of some instant in between, and keys created meanwhile may be left out.
+//   - No value above a few megabytes is held in memory: it comes as a Body, out of the
+//     stream or a nameless file. The server is not spared: DUMP makes the whole
+//     payload in its memory first. Live avoids that for values above 1 MiB, which it
+//     reads in pieces; streams, modules and hashes with expiring fields excepted.
 //   - RDB and PSync have seen the end mark and, where the file has one, a right
 //     checksum when they end without an error.
 package source

@@ -162,7 +162,7 @@ func NewFollow(opt resp.Options, fo FollowOptions) *Follow {
 		streams: map[touched]int64{}, marks: map[touched]*streamMark{},
 	}
 	f.changes.wake = make(chan struct{}, 1)
-	f.live = NewLive(opt, LiveOptions{Latency: fo.Latency, SetNotifications: fo.SetNotifications, Rate: fo.Rate, BytesRate: fo.BytesRate})
+	f.live = NewLive(opt, LiveOptions{Dir: fo.Dir, Latency: fo.Latency, SetNotifications: fo.SetNotifications, Rate: fo.Rate, BytesRate: fo.BytesRate})
 	f.status.Phase = PhaseFull
 	return f
 }
@@ -227,7 +227,7 @@ func (f *Follow) Marked() (keys []ChangedKey, all bool) {
 	d := f.changes
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.marked == nil || d.markedAll {
+	if d.marked == nil || d.markedAll || d.deaf {
 		return nil, true
 	}
 	for t := range d.marked {

@@ -52,6 +52,9 @@ func (f *Follow) rest(ctx context.Context, a *liveAttempt, w *feedWork) error {
 		if err := a.scanOf(ctx, dbsOf(w.rescan, dbs)); err != nil {
 			return err
 		}
+		if err := a.out.settle(); err != nil { // else a session that breaks below would lose what waits to be written
+			return err
+		}
 		w.rescan = dbSet{}
 	}
 	if w.streams {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"holdfast.dev/internal/flow"
+	"holdfast.dev/internal/flow/flowtest"
 	"holdfast.dev/internal/rdb"
 	"holdfast.dev/internal/resp"
 	"holdfast.dev/internal/source"
@@ -63,8 +64,12 @@ func (c *copied) Write(ctx context.Context, batch []flow.Entry) error {
 		c.mu.Lock()
 		c.names[fmt.Sprint(e.DB, "/", string(e.Key))] = true
 		c.mu.Unlock()
+		value, err := flowtest.Value(e)
+		if err != nil {
+			return err
+		}
 		version := e.Version
-		add("RESTORE", string(e.Key), strconv.FormatInt(e.ExpireAt, 10), string(rdb.AppendDump(nil, e.Type, e.Value, version)), "ABSTTL", "REPLACE")
+		add("RESTORE", string(e.Key), strconv.FormatInt(e.ExpireAt, 10), string(rdb.AppendDump(nil, e.Type, value, version)), "ABSTTL", "REPLACE")
 	}
 	sent := make(chan error, 1)
 	go func() { sent <- c.conn.SendBeside(cmds) }()

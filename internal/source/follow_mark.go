@@ -11,7 +11,7 @@ func (f *Follow) Remark() (keys []flow.Key, all bool) {
 	d := f.changes
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	all = d.marked == nil || d.markedAll
+	all = d.marked == nil || d.markedAll || d.deaf
 	for t := range d.marked {
 		keys = append(keys, flow.Key{DB: t.db, Name: t.key})
 	}

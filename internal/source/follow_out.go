@@ -69,6 +69,11 @@ func (o *followOut) add(e *flow.Entry) error {
 	if o.arena == nil {
 		o.arena = make([]byte, 0, outBytes)
 	}
+	if e.Body != nil { // what came before it must be gone: its source waits
+		if err := o.flush(); err != nil {
+			return err
+		}
+	}
 	if e.Size() > cap(o.arena) || e.Body != nil {
 		// Larger than a batch, or a stream: it travels alone, without a copy.
 		o.batch = append(o.batch, *e)

@@ -209,7 +209,7 @@ func passes(err error) bool {
 	var again *restartError
 	var snapshot *snapshotError
 	switch {
-	case errors.As(err, &sink), errors.As(err, &snapshot), errors.Is(err, errNoCapture), errors.Is(err, ErrSourceEmptied), errors.Is(err, errNoTargetKeys):
+	case errors.As(err, &sink), errors.As(err, &snapshot), errors.Is(err, errNoCapture), errors.Is(err, ErrSourceEmptied), errors.Is(err, errNoTargetKeys), errors.As(err, new(*resp.SpillError)):
 		return false
 	case errors.As(err, &again):
 		return true
@@ -284,6 +284,9 @@ func (f *Follow) compare(ctx context.Context, a *liveAttempt) error {
 		f.begin = &begin
 	}
 	if a.blind {
+		if f.feed == nil {
+			f.deafen()
+		}
 		return nil
 	}
 	id, err := f.runID(ctx, a)
@@ -303,6 +306,13 @@ func (f *Follow) compare(ctx context.Context, a *liveAttempt) error {
 	f.server, f.state.Server = id, id
 	f.mu.Unlock()
 	return nil
+}
+
+// deafen notes that nobody tells of SWAPDB: by commands its count alone does.
+func (f *Follow) deafen() {
+	f.changes.mu.Lock()
+	defer f.changes.mu.Unlock()
+	f.changes.deaf = true
 }
 
 func (f *Follow) runID(ctx context.Context, a *liveAttempt) (string, error) {

@@ -39,13 +39,17 @@ type liveAttempt struct {
 	sp  *spool
 	ix  *liveIndex
 	rep LiveReport
-	// out, if set, gets what is read at once, in place of sp and ix: see Follow.
+	// out, if set, gets what is read at once, in place of sp and ix: see Follow. own is
+	// the spool that large values are put together in then.
 	out *followOut
+	own *spool
 	// taken are the changed keys that are being read.
 	taken takenKeys
 	// moved counts keys that changed while they were read and have to be read again.
 	moved int
-	seed  maphash.Seed
+	// strings is how they are read.
+	strings liveStrings
+	seed    maphash.Seed
 
 	conn  *resp.Conn
 	pipe  *resp.Pipe
@@ -183,7 +187,7 @@ func (a *liveAttempt) listen(ctx context.Context) (err error) {
 		changes = a.out.changes
 	}
 	if a.s.hooks.capture != CaptureNotifications {
-		a.cap, err = openTracking(ctx, a.s.opt, changes)
+		a.cap, err = openTracking(ctx, a.s.opt, a.s.lo.Dir, changes)
 		if err == nil {
 			a.rep.Capture = CaptureTracking
 			return nil
@@ -283,6 +287,9 @@ func (a *liveAttempt) close() error {
 	if a.conn != nil {
 		_ = a.conn.Close()
 	}
+	if a.own != nil {
+		_ = a.own.Close()
+	}
 	return err
 }
 
@@ -298,6 +305,9 @@ func (a *liveAttempt) call(ctx context.Context, args ...string) (*resp.Reply, er
 // next is the next reply of the connection for data.
 func (a *liveAttempt) next() (*resp.Reply, error) {
 	r, err := a.pipe.Next()
+	if full := (*resp.SpillError)(nil); errors.As(err, &full) {
+		return nil, err // of the disk, which reading once more does not cure
+	}
 	if err != nil {
 		return nil, &restartError{err}
 	}
@@ -395,6 +405,11 @@ func (a *liveAttempt) keep(e *flow.Entry) error {
 	if err != nil {
 		return err
 	}
+	return a.filed(e, at)
+}
+
+// filed notes where the spool holds what was read of a key.
+func (a *liveAttempt) filed(e *flow.Entry, at int64) error {
 	replaced, err := a.ix.put(e.DB, e.Key, at)
 	if err != nil {
 		return err
@@ -409,7 +424,7 @@ func (a *liveAttempt) keep(e *flow.Entry) error {
 // noteSilent remembers values that may change without a word.
 func (a *liveAttempt) noteSilent(e *flow.Entry, replaced bool) {
 	if class := rdb.ClassOf(e.Type); class == rdb.ClassStream || class == rdb.ClassModule && a.cap.kind == CaptureNotifications {
-		a.streams[touched{e.DB, string(e.Key)}] = int64(len(e.Value))
+		a.streams[touched{e.DB, string(e.Key)}] = sizeOf(e) - int64(len(e.Key))
 	} else if replaced && len(a.streams) > 0 {
 		delete(a.streams, touched{e.DB, string(e.Key)})
 		delete(a.marks, touched{e.DB, string(e.Key)})

@@ -57,8 +57,9 @@ type window struct {
 	grace  int
 }
 
-// openTracking begins to listen to the invalidations of every key.
-func openTracking(ctx context.Context, opt resp.Options, d *dirtySet) (*capture, error) {
+// openTracking begins to listen to the invalidations of every key. Values too large
+// for memory that are read over the connection are spilled to dir.
+func openTracking(ctx context.Context, opt resp.Options, dir string, d *dirtySet) (*capture, error) {
 	c := &capture{kind: CaptureTracking, dirtySet: d, dead: make(chan struct{}), last: time.Now()}
 	opt.OnPush = c.push
 	conn, err := resp.Dial(ctx, opt.WithDB(0))
@@ -66,6 +67,7 @@ func openTracking(ctx context.Context, opt resp.Options, d *dirtySet) (*capture,
 		return nil, err
 	}
 	c.conn = conn
+	conn.SpillAbove(spillAbove, dir) // for a cut that is read over it
 	r, err := conn.Do(ctx, "CLIENT", "TRACKING", "ON", "BCAST")
 	if err == nil && string(r.Bytes) != "OK" {
 		err = fmt.Errorf("CLIENT TRACKING answered %s", r.Kind)
@@ -208,6 +210,8 @@ func (c *capture) lost() error {
 		return c.stream.failed
 	case c.void != nil:
 		return &restartError{c.void}
+	case errors.As(c.err, new(*resp.SpillError)):
+		return c.err // of the disk, which reading once more does not cure
 	case c.err != nil:
 		return restart("the connection that tells of changes was lost: %w", c.err)
 	}

@@ -26,6 +26,8 @@ type dirtySet struct {
 	// marked remembers keys since mark was called; nil when it was not.
 	marked    map[touched]struct{}
 	markedAll bool
+	// deaf: not every change can be known of, so that whatever is asked of marked, all may have.
+	deaf bool
 	// pos and work belong to a feed that tells more than keys.
 	pos  streamPos
 	work feedWork

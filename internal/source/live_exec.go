@@ -130,6 +130,8 @@ func (t *execTry) overData(cmds []byte) error {
 	a.pipe.EndMany(append(a.pipe.Begin(), cmds...), t.queued+1)
 	a.pipe.Flush()
 	a.db = -1
+	a.conn.SpillAbove(spillAbove, a.s.lo.Dir)
+	defer a.conn.SpillAbove(0, "")
 	for range t.queued + 1 {
 		r, err := a.next()
 		if err != nil {

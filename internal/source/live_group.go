@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"holdfast.dev/internal/flow"
 	"holdfast.dev/internal/rdb"
 	"holdfast.dev/internal/resp"
 )
@@ -19,6 +20,10 @@ type liveGroup struct {
 	keys     *liveKeys
 	from, n  int
 	ttl, sel bool
+	// text: they are taken for strings. See takeStrings.
+	text bool
+	// strings are the short ones found among the keys.
+	strings int
 }
 
 // appendGroup appends the commands and says how many they are.
@@ -32,6 +37,9 @@ func (a *liveAttempt) appendGroup(dst []byte, g *liveGroup) ([]byte, int) {
 		var n int
 		dst, n = a.appendExpiries(dst, g)
 		cmds += n
+	}
+	if g.text {
+		return a.appendStrings(dst, g), cmds
 	}
 	for i := range g.n {
 		dst = append(dst, "*2\r\n$4\r\nDUMP\r\n"...)
@@ -70,7 +78,7 @@ func (a *liveAttempt) takeGroup(g *liveGroup, next func() (*resp.Reply, error)) 
 	}
 	for i := range g.n {
 		key := g.keys.key(g.from + i)
-		r, err := good(next)
+		r, err := a.value(next)
 		if err != nil {
 			return fmt.Errorf("cannot read key %q of database %d: %w", key, g.db, err)
 		}
@@ -85,28 +93,52 @@ func (a *liveAttempt) takeGroup(g *liveGroup, next func() (*resp.Reply, error)) 
 			}
 			continue
 		}
-		d, err := rdb.ParseDump(r.Bytes)
+		e := &a.entry
+		e.DB, e.Key = g.db, key
+		there, err := takeDump(e, r)
 		if err != nil {
 			return fmt.Errorf("cannot read key %q of database %d: %w", key, g.db, err)
 		}
-		e := &a.entry
-		e.DB, e.Key, e.Type, e.Value, e.Version, e.ExpireAt = g.db, key, d.Type, d.Value, d.Version, 0
-		a.version = d.Version
-		if left >= 0 {
-			// 0 milliseconds left is "expires now", not "never".
-			e.ExpireAt = max(now+left, 1)
-			if !sure {
-				a.unsure++
-				a.moved++
-				a.cap.again(g.db, key)
+		a.version = e.Version
+		if !there {
+			if err := a.gone(g.db, key); err != nil {
+				return err
 			}
+			continue
 		}
-		a.limit.Read(e.Size())
-		if err := a.keep(e); err != nil {
+		if e.Type == rdb.TypeString && e.Body == nil && int64(len(e.Value)) < a.shortBytes() {
+			g.strings++
+		}
+		if err := a.keepUntil(e, left, now, sure); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// keepUntil stores what was read of a key that expires in left milliseconds after
+// now, never if that is negative. One whose expiry is not sure is read again.
+func (a *liveAttempt) keepUntil(e *flow.Entry, left, now int64, sure bool) error {
+	e.ExpireAt = 0
+	if left >= 0 {
+		// 0 milliseconds left is "expires now", not "never".
+		e.ExpireAt = max(now+left, 1)
+		if !sure {
+			a.unsure++
+			a.moved++
+			a.cap.again(e.DB, e.Key)
+		}
+	}
+	a.limit.Read(int(sizeOf(e)))
+	return a.keep(e)
+}
+
+// value is the next reply over the connection for data, which may be spilled, or
+// whatever else next gives.
+func (a *liveAttempt) value(next func() (*resp.Reply, error)) (*resp.Reply, error) {
+	a.conn.SpillAbove(spillAbove, a.s.lo.Dir)
+	defer a.conn.SpillAbove(0, "")
+	return good(next)
 }
 
 // takeExpiries reads the expiries of a group into a.ttls; now is to be added to them.
@@ -161,6 +193,15 @@ func (a *liveAttempt) groups(db int, keys *liveKeys, ttl bool, each func(g *live
 		step = clockKeys
 	}
 	for from := 0; from < keys.len(); from += step {
-		each(&liveGroup{db: db, keys: keys, from: from, n: min(step, keys.len()-from), ttl: ttl})
+		each(&liveGroup{db: db, keys: keys, from: from, n: min(step, keys.len()-from), ttl: ttl, text: keys.text})
 	}
+}
+
+// weight is what a group counts among those in flight: a key for each that is
+// dumped, half of one for each string.
+func (g *liveGroup) weight() int {
+	if g.text {
+		return (g.n + 1) / 2
+	}
+	return g.n
 }

@@ -20,6 +20,7 @@ import (
 
 	"holdfast.dev/internal/engine/catalog"
 	"holdfast.dev/internal/flow"
+	"holdfast.dev/internal/flow/flowtest"
 	"holdfast.dev/internal/rdb"
 	"holdfast.dev/internal/resp"
 	"holdfast.dev/internal/source"
@@ -443,7 +444,11 @@ func contentOf(t testing.TB, src flow.Source) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := rdb.Decode(e.Type, e.Version, e.Value)
+		value, err := flowtest.Value(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := rdb.Decode(e.Type, e.Version, value)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
 )
@@ -19,7 +18,10 @@ type liveIndex struct {
 	parts [indexParts]indexPart
 	// keys that have a latest version.
 	keys int64
-	hash maphash.Hash
+	// step is what the hashes of a key differ by from database to database; odd.
+	step uint64
+	// looked keeps the compiler from leaving out what has no other effect.
+	looked uint64
 }
 
 const (
@@ -42,7 +44,7 @@ type indexSlot struct {
 // newIndex makes room for about so many keys.
 func newIndex(s *spool, keys int64) *liveIndex {
 	x := &liveIndex{seed: maphash.MakeSeed(), spool: s}
-	x.hash.SetSeed(x.seed)
+	x.step = maphash.Bytes(x.seed, nil) | 1
 	// Parts are filled unevenly, the more so the smaller they are.
 	per := keys/indexParts*21/16 + 64
 	for i := range x.parts {
@@ -60,14 +62,23 @@ func (x *liveIndex) bytes() int64 {
 	return n
 }
 
+// sum is a hash of a key of a database: the databases take different, odd steps
+// away from that of the key alone.
 func (x *liveIndex) sum(db int, key []byte) uint64 {
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], uint64(db))
-	x.hash.Reset()
-	// Writing to a hash never fails.
-	_, _ = x.hash.Write(b[:])
-	_, _ = x.hash.Write(key)
-	return x.hash.Sum64()
+	return maphash.Bytes(x.seed, key) + uint64(db)*x.step
+}
+
+// fetch looks at the slots of keys that are going to be looked for. Each is in another
+// place of a large memory, and while they are only looked at the processor waits for
+// many of them at once.
+func (x *liveIndex) fetch(db int, keys *liveKeys) {
+	sum := uint64(0)
+	for i := range keys.len() {
+		h := x.sum(db, keys.key(i))
+		p := &x.parts[h%indexParts]
+		sum += p.slots[p.first(h)].hash
+	}
+	x.looked = sum
 }
 
 func (p *indexPart) first(h uint64) int {

@@ -5,6 +5,8 @@ type liveKeys struct {
 	db   int
 	buf  []byte
 	ends []int
+	// text: they are taken for strings; rest: they were, and that left them open.
+	text, rest bool
 }
 
 func (k *liveKeys) len() int { return len(k.ends) }

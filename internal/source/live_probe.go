@@ -11,8 +11,9 @@ import (
 )
 
 // The probe is a client like any other: it sends a PING now and then, and what
-// it waits is what others wait. A batch grows by a fixed step while its slow
-// requests stay within the budget above what they were before, and shrinks by a third when not.
+// it waits is what others wait. A batch doubles until its slow requests leave the
+// budget above what they were before; from then on it grows by a fixed step while
+// they are within it, and shrinks by a third when not.
 const (
 	probeEvery  = time.Millisecond
 	probeWindow = 50
@@ -29,6 +30,8 @@ type probe struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 	mu   sync.Mutex
+	// slowed: the budget was left once.
+	slowed bool
 	// least and most keys in a batch so far.
 	least, most int
 }
@@ -80,10 +83,14 @@ func (p *probe) window(ctx context.Context, conn *resp.Conn, n int) time.Duratio
 
 func (p *probe) adapt(slow bool) {
 	n := int(p.size.Load())
-	if slow {
+	switch {
+	case slow:
+		p.slowed = true
 		n = max(n*2/3, batchLeast)
-	} else {
+	case p.slowed:
 		n = min(n+batchStep, batchMost)
+	default:
+		n = min(2*n, batchMost)
 	}
 	p.size.Store(int64(n))
 	p.mu.Lock()

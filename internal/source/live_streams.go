@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 
@@ -175,8 +176,12 @@ func hashReply(h *maphash.Hash, r *resp.Reply) {
 	// Writing to a hash never fails.
 	_ = h.WriteByte(byte(r.Kind))
 	_, _ = h.WriteString(strconv.FormatInt(r.Int, 36))
-	_, _ = h.WriteString(strconv.Itoa(len(r.Bytes)))
-	_, _ = h.Write(r.Bytes)
+	b, err := text(r)
+	if err != nil {
+		b = strconv.AppendInt(nil, rand.Int64(), 36) // like nothing else: the stream is read again
+	}
+	_, _ = h.WriteString(strconv.Itoa(len(b)))
+	_, _ = h.Write(b)
 	for i := range r.Elems {
 		hashReply(h, &r.Elems[i])
 	}

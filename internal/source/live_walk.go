@@ -11,6 +11,7 @@ import (
 // How a Live reads in bulk: while the values of some keys are on their way, the
 // sizes of the next and the SCAN after them are too. Two batches are in flight,
 // so that the server need not wait; how large they are follows the latency probe.
+// Where most keys are strings no sizes are asked for: see liveStrings.
 const (
 	// liveBig is from where on a value is copied in pieces, in bytes of memory:
 	// DUMP of a megabyte keeps a server busy for up to ten milliseconds.
@@ -30,12 +31,14 @@ type liveWalk struct {
 	new   queue[*liveKeys] // their sizes are to be asked for
 	sized queue[*liveKeys] // to be read
 	big   []largeKey
+	found liveKeys // by the last SCAN
 	is    []bool
-	// asked and flying count the keys whose sizes and values are on their way.
-	asked, flying int
-	cursor        []byte
-	scanning      bool
-	done          bool // nothing more to SCAN
+	// asked and flying count the keys whose sizes and values are on their way, waiting
+	// all whose values have not been asked for.
+	asked, flying, waiting int
+	cursor                 []byte
+	scanning               bool
+	done                   bool // nothing more to SCAN
 }
 
 // liveOp is what replies are due for: a group, the sizes of keys, or a SCAN.
@@ -63,8 +66,7 @@ func (w *liveWalk) run(ctx context.Context, hold func() bool) error {
 		}
 		switch {
 		case o.group != nil:
-			w.flying -= o.group.n
-			err = w.a.takeGroup(o.group, w.a.next)
+			err = w.takeGroup(o.group)
 		case o.sizes != nil:
 			err = w.takeSizes(o.sizes)
 		default:
@@ -84,7 +86,7 @@ func (w *liveWalk) fill(ctx context.Context, hold func() bool) error {
 	b := w.a.batch()
 	p := w.a.pipe
 	before := p.Len()
-	if !w.done && !w.scanning && w.new.len() == 0 && !hold() {
+	if !w.done && !w.scanning && w.waiting < b && !hold() {
 		sel := w.use(w.db)
 		cmd := resp.AppendString(resp.AppendArray(p.Begin(), 4), "SCAN")
 		cmd = resp.AppendString(resp.AppendBulk(cmd, w.cursor), "COUNT")
@@ -97,14 +99,17 @@ func (w *liveWalk) fill(ctx context.Context, hold func() bool) error {
 	}
 	for w.sized.len() > 0 && w.flying < 2*b {
 		keys := w.sized.pop()
-		if err := w.a.limit.Wait(ctx, keys.len()); err != nil {
-			return err
+		w.waiting -= keys.len()
+		if !keys.rest { // of which the limit knows
+			if err := w.a.limit.Wait(ctx, keys.len()); err != nil {
+				return err
+			}
 		}
 		w.a.groups(keys.db, keys, w.a.dbs[keys.db], func(g *liveGroup) {
 			sel := w.use(g.db)
 			cmds, n := w.a.appendGroup(p.Begin(), g)
 			p.EndMany(cmds, n)
-			w.flying += g.n
+			w.flying += g.weight()
 			w.ops.push(liveOp{group: g, sel: sel})
 		})
 	}
@@ -125,7 +130,8 @@ func (w *liveWalk) use(db int) bool {
 }
 
 func (w *liveWalk) sendSizes(keys *liveKeys) {
-	if !w.a.guard {
+	keys.text = !keys.rest && w.a.strings.worth()
+	if keys.text || !w.a.guard {
 		w.sized.push(keys)
 		return
 	}
@@ -141,7 +147,7 @@ func (w *liveWalk) sendSizes(keys *liveKeys) {
 }
 
 func (w *liveWalk) takeSizes(keys *liveKeys) error {
-	small := &liveKeys{db: keys.db, buf: make([]byte, 0, len(keys.buf)), ends: make([]int, 0, len(keys.ends))}
+	small := &liveKeys{db: keys.db, rest: keys.rest, buf: make([]byte, 0, len(keys.buf)), ends: make([]int, 0, len(keys.ends))}
 	for i := range keys.len() {
 		r, err := good(w.a.next)
 		if err != nil {
@@ -149,6 +155,7 @@ func (w *liveWalk) takeSizes(keys *liveKeys) error {
 		}
 		if r.Int > w.a.bigFrom {
 			w.big = append(w.big, largeKey{touched{keys.db, string(keys.key(i))}, r.Int})
+			w.waiting--
 			continue
 		}
 		w.a.learn(r.Int)
@@ -174,11 +181,15 @@ func (w *liveWalk) takeScan() error {
 	}
 	w.cursor = append(w.cursor[:0], r.Elems[0].Bytes...)
 	w.done = string(w.cursor) == "0"
-	found := &liveKeys{}
+	found := &w.found
+	found.buf, found.ends = found.buf[:0], found.ends[:0]
 	for i := range r.Elems[1].Elems {
 		found.add(r.Elems[1].Elems[i].Bytes)
 	}
 	w.is = w.a.cap.isDirty(w.db, found, w.is)
+	if w.a.ix != nil {
+		w.a.ix.fetch(w.db, found)
+	}
 	keys := &liveKeys{db: w.db, buf: make([]byte, 0, len(found.buf)), ends: make([]int, 0, len(found.ends))}
 	for i := range found.len() {
 		if w.is[i] {
@@ -193,10 +204,33 @@ func (w *liveWalk) takeScan() error {
 		}
 	}
 	w.a.scanned += int64(found.len())
+	w.add(keys)
+	return nil
+}
+
+// takeGroup stores the values of a group.
+func (w *liveWalk) takeGroup(g *liveGroup) error {
+	w.flying -= g.weight()
+	if !g.text {
+		err := w.a.takeGroup(g, w.a.next)
+		if !g.keys.rest { // of which the strings were taken out
+			w.a.strings.learn(g.strings, g.n)
+		}
+		return err
+	}
+	rest, err := w.a.takeStrings(g, w.a.next)
+	if rest != nil {
+		w.add(rest)
+	}
+	return err
+}
+
+// add makes the walk read these keys.
+func (w *liveWalk) add(keys *liveKeys) {
 	if keys.len() > 0 {
 		w.new.push(keys)
+		w.waiting += keys.len()
 	}
-	return nil
 }
 
 // give makes the walk read these keys.
@@ -208,6 +242,6 @@ func (w *liveWalk) give(db int, keys []string, batch int) {
 			k.addString(key)
 		}
 		keys = keys[n:]
-		w.new.push(k)
+		w.add(k)
 	}
 }

@@ -16,6 +16,8 @@ type liveStats struct {
 	groups int64 // what changes consumer groups
 	dumps  int64
 	mine   int64 // of the dumps those that this attempt had answered by then
+	// ranges and myRanges are the same of GETRANGE.
+	ranges, myRanges int64
 }
 
 // silent are the commands on streams that send no invalidation, without XGROUP's
@@ -29,7 +31,7 @@ var silent = map[string]bool{
 }
 
 func (a *liveAttempt) parseStats(info []byte) (liveStats, error) {
-	s := liveStats{mine: a.dumps}
+	s := liveStats{mine: a.dumps, myRanges: a.strings.answered}
 	for name, value := range resp.InfoFields(info) {
 		name, ok := strings.CutPrefix(name, "cmdstat_")
 		if !ok {
@@ -48,6 +50,8 @@ func (a *liveAttempt) parseStats(info []byte) (liveStats, error) {
 			s.resets += calls
 		case name == "dump":
 			s.dumps += calls
+		case name == "getrange":
+			s.ranges += calls
 		case silent[command]:
 			s.groups += calls
 		}
@@ -60,7 +64,7 @@ func (s liveStats) check(begin liveStats) error {
 	switch {
 	case s.swaps != begin.swaps:
 		return restart("databases were swapped or emptied (SWAPDB, FLUSHDB, FLUSHALL) while they were read")
-	case s.resets != begin.resets || s.dumps-begin.dumps < s.mine-begin.mine:
+	case s.resets != begin.resets || s.dumps-begin.dumps < s.mine-begin.mine || s.ranges-begin.ranges < s.myRanges-begin.myRanges:
 		return restart("the server's statistics were reset (CONFIG RESETSTAT) while it was read: whether databases were swapped cannot be known")
 	}
 	return nil

@@ -247,6 +247,7 @@ func (s *PSync) Entries(ctx context.Context) iter.Seq2[*flow.Entry, error] {
 // framing does.
 func readSnapshot(body io.Reader, yield func(*flow.Entry) bool) error {
 	r := rdb.NewReader(body)
+	r.StreamAbove(spillAbove)
 	h, err := r.Header()
 	if err != nil {
 		return err

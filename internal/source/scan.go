@@ -128,7 +128,7 @@ func (s *Scan) databases(ctx context.Context, r *reader) ([]resp.Keyspace, error
 }
 
 // Lookup reads one key now; nil means that it does not exist. The entry is the
-// caller's to keep. It may be called while Entries runs, by one goroutine after another.
+// caller's to keep, but for its Body, which can be read until the next Lookup. It may be called while Entries runs, by one goroutine after another.
 func (s *Scan) Lookup(ctx context.Context, db int, key []byte) (*flow.Entry, error) {
 	s.lookup.Lock()
 	defer s.lookup.Unlock()

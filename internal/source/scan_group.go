@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"holdfast.dev/internal/flow"
-	"holdfast.dev/internal/rdb"
 	"holdfast.dev/internal/resp"
 )
 
@@ -260,15 +259,15 @@ func (a *answer) fill(e *flow.Entry, i int, text *[]byte) (found, error) {
 	case value.IsNull():
 		return gone, nil
 	case a.strings:
-		e.Type, e.Version = rdb.TypeString, stringVersion
-		*text = rdb.AppendString((*text)[:0], value.Bytes)
-		e.Value = *text
+		takeString(e, value, text)
 	default:
-		d, err := rdb.ParseDump(value.Bytes)
+		there, err := takeDump(e, value)
 		if err != nil {
 			return 0, err
 		}
-		e.Type, e.Value, e.Version = d.Type, d.Value, d.Version
+		if !there {
+			return gone, nil
+		}
 	}
 	e.Idle, e.Freq, e.ExpireAt = -1, -1, expireAt
 	return present, nil

@@ -121,5 +121,7 @@ func (r *reader) transact(key []byte) (answer, error) {
 	if err := r.conn.Send(cmds); err != nil {
 		return answer{}, err
 	}
+	r.conn.SpillAbove(spillAbove, "")
+	defer r.conn.SpillAbove(0, "")
 	return r.take(r.conn.Receive, n, g, 0)
 }

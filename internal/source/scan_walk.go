@@ -271,7 +271,9 @@ func (o *op) group() group {
 
 // takeGroup yields the keys of a transaction.
 func (w *walk) takeGroup(o op, yield func(*flow.Entry) bool) error {
+	w.r.conn.SpillAbove(spillAbove, "") // values alone: what SCAN answers is held
 	a, err := w.r.take(w.pipe.Next, o.commands, o.group(), w.db)
+	w.r.conn.SpillAbove(0, "")
 	switch {
 	case w.r.cluster && o.n > 1 && resp.IsServerError(err):
 		// While a slot moves, some of its keys are here and some are not.
@@ -340,8 +342,9 @@ func (w *walk) yieldGroup(o op, a *answer, yield func(*flow.Entry) bool) error {
 		if e.Type == rdb.TypeString {
 			strings++
 		}
-		w.learn(e.Size())
-		w.limit.Read(e.Size())
+		size := int(sizeOf(e))
+		w.learn(size)
+		w.limit.Read(size)
 		e.DB, e.Key = w.db, key
 		if !yield(e) {
 			return errStop

@@ -1,6 +1,9 @@
 package source
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"math/bits"
+)
 
 // seen remembers which keys of a database were met, because SCAN may return a
 // key twice while the server's table shrinks. It keeps eight bytes for each key
@@ -22,16 +25,19 @@ type seenTable struct {
 	used  int
 }
 
-// newSeen makes room for about n keys.
+// newSeen makes room for n keys and some that come meanwhile.
 func newSeen(n int64) *seen {
-	size := 1024
-	for int64(size)*3/4 < n {
-		size *= 2
-	}
+	size := max(1024, (n+n/16)/3*4)
 	return &seen{
 		sign: maphash.MakeSeed(), place: maphash.MakeSeed(),
 		tables: []seenTable{{slots: make([]uint64, size)}},
 	}
+}
+
+// place is where a key is looked for first: its hash scaled to the table's length.
+func (t *seenTable) place(m mark) int {
+	at, _ := bits.Mul64(m.place, uint64(len(t.slots)))
+	return int(at)
 }
 
 // mark is how a key is remembered: what stands in a slot, and where it is looked for.
@@ -51,10 +57,9 @@ func (s *seen) mark(key []byte) mark {
 func (s *seen) fetch(marks []mark) {
 	sum := uint64(0)
 	for i := range s.tables {
-		slots := s.tables[i].slots
-		mask := uint64(len(slots) - 1)
+		t := &s.tables[i]
 		for j := range marks {
-			sum += slots[marks[j].place&mask]
+			sum += t.slots[t.place(marks[j])]
 		}
 	}
 	s.looked = sum
@@ -64,13 +69,14 @@ func (s *seen) fetch(marks []mark) {
 func (s *seen) add(m mark) bool {
 	for i := range s.tables {
 		t := &s.tables[i]
-		mask := uint64(len(t.slots) - 1)
-		at := m.place & mask
+		at := t.place(m)
 		for t.slots[at] != 0 {
 			if t.slots[at] == m.sign {
 				return false
 			}
-			at = (at + 1) & mask
+			if at++; at == len(t.slots) {
+				at = 0
+			}
 		}
 		if i < len(s.tables)-1 {
 			continue
@@ -78,7 +84,7 @@ func (s *seen) add(m mark) bool {
 		if t.used >= len(t.slots)/4*3 {
 			s.tables = append(s.tables, seenTable{slots: make([]uint64, 2*len(t.slots))})
 			t = &s.tables[i+1]
-			at = m.place & uint64(len(t.slots)-1)
+			at = t.place(m)
 		}
 		t.slots[at] = m.sign
 		t.used++

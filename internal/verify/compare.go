@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -83,6 +84,9 @@ type comparison struct {
 
 // both runs a pipeline over each end at the same time.
 func (c *comparison) both(ctx context.Context, pass int, set func(end int, p *pipeline)) error {
+	// Both ends are about to make tables of some bytes for each key, and those of the
+	// movement or the reading before are garbage of the same size.
+	debug.FreeOSMemory()
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range c.ends {
 		g.Go(func() error {

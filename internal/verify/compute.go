@@ -68,15 +68,11 @@ func (b *batch) full(next *flow.Entry) bool {
 	return len(b.entries) == batchEntries || len(b.entries) > 0 && len(b.arena)+next.Size() > batchBytes
 }
 
-// add copies an entry, its bytes into the arena if they fit.
+// add copies an entry, its bytes into the arena.
 func (b *batch) add(e *flow.Entry) {
 	c := *e
-	if e.Size() > batchBytes {
-		c = e.Clone()
-	} else {
-		c.Key = b.keep(e.Key)
-		c.Value = b.keep(e.Value)
-	}
+	c.Key = b.keep(e.Key)
+	c.Value = b.keep(e.Value)
 	b.entries = append(b.entries, c)
 }
 
@@ -89,7 +85,6 @@ func (b *batch) keep(p []byte) []byte {
 }
 
 func (b *batch) reset() {
-	clear(b.entries) // lets go of large entries
 	b.entries, b.arena, b.digests = b.entries[:0], b.arena[:0], b.digests[:0]
 }
 
@@ -144,7 +139,7 @@ func (p *pipeline) read(ctx context.Context, src flow.Source, full chan<- *batch
 		if p.keep != nil && !p.keep(e) {
 			continue
 		}
-		if e.Body != nil {
+		if e.Body != nil || e.Size() > batchBytes {
 			if err := large.digest(e); err != nil {
 				return err
 			}
@@ -171,8 +166,9 @@ func (p *pipeline) read(ctx context.Context, src flow.Source, full chan<- *batch
 	}
 }
 
-// largeEntries digests values that are read as they come, where they are read: they
-// are there only until the next entry is asked for.
+// largeEntries digests large entries where they are read. Of those that come as a
+// Body nothing can be kept, and of the others nothing should: a copy for each batch
+// that there is would be much memory where there are many processors.
 type largeEntries struct {
 	p    *pipeline
 	mu   *sync.Mutex
@@ -185,7 +181,9 @@ func (l *largeEntries) digest(e *flow.Entry) error {
 		l.d = newDigester(l.p.asOf)
 	}
 	as := *e
-	as.Body = io.TeeReader(e.Body, l)
+	if e.Body != nil {
+		as.Body = io.TeeReader(e.Body, l)
+	}
 	dg, err := l.d.digest(&as)
 	if err != nil {
 		return err

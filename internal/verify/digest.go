@@ -24,7 +24,7 @@ type Digest struct {
 	Bytes int64
 	Slot  uint16
 	Class rdb.Class
-	// Emptied marks a hash all of whose fields had expired.
+	// Emptied marks a hash all of whose fields had expired, or that has none.
 	Emptied bool
 }
 
@@ -90,6 +90,9 @@ func (d *digester) digest(e *flow.Entry) (Digest, error) {
 	if d.alive != d.count {
 		out.Live = d.finish(d.live, d.alive)
 		out.Emptied = d.alive == 0
+	}
+	if class == rdb.ClassHash && d.count == 0 {
+		out.Emptied = true // Valkey 9 has such for a moment, before it removes the key
 	}
 	if e.ExpireAt != 0 {
 		out.Data = murmur(nil, Hash{out.Data.Lo ^ seedVolatile, out.Data.Hi})

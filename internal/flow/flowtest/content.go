@@ -2,6 +2,7 @@ package flowtest
 
 import (
 	"fmt"
+	"io"
 	"iter"
 	"testing"
 
@@ -21,13 +22,25 @@ type Item struct {
 	ExpireAt int64
 }
 
+// Value is an entry's value, from its Body if it has one.
+func Value(e *flow.Entry) ([]byte, error) {
+	if e.Body == nil {
+		return e.Value, nil
+	}
+	return io.ReadAll(e.Body)
+}
+
 // Put adds an entry, decoded, and tells whether its key is new.
 func (c Content) Put(e *flow.Entry) (bool, error) {
 	name := fmt.Sprintf("%d/%q", e.DB, e.Key)
-	if err := rdb.CheckValue(e.Type, e.Version, e.Value); err != nil {
+	value, err := Value(e)
+	if err != nil {
+		return false, fmt.Errorf("the value of %s: %w", name, err)
+	}
+	if err := rdb.CheckValue(e.Type, e.Version, value); err != nil {
 		return false, fmt.Errorf("the value of %s is not whole: %w", name, err)
 	}
-	v, err := rdb.Decode(e.Type, e.Version, e.Value)
+	v, err := rdb.Decode(e.Type, e.Version, value)
 	if err != nil {
 		return false, fmt.Errorf("the value of %s: %w", name, err)
 	}
