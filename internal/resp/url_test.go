@@ -109,7 +109,7 @@ func TestParseServer(t *testing.T) {
 	for info, want := range map[string]Server{
 		"# Server\r\nredis_version:6.0.16\r\nredis_mode:standalone\r\n":                                {"redis", "6.0.16", 6, 0, "standalone"},
 		"redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.1\r\nserver_mode:cluster\r\n": {"valkey", "8.1.1", 8, 1, "cluster"},
-		"redis_version:255.255.255\r\n":                                                                {"redis", "255.255.255", 255, 255, ""},
+		"redis_version:255.255.255\r\n": {"redis", "255.255.255", 255, 255, ""},
 	} {
 		got, err := ParseServer([]byte(info))
 		if err != nil || got != want {
