@@ -23,8 +23,9 @@ func TestLiveFromRestrictedUser(t *testing.T) {
 	}
 	w := startWriters(t, from)
 	w.wait(t, 100)
-	if _, said := runs(t, 1, append(args, "--hold", "none")...); !strings.Contains(said, "written to while both ends were compared") && !strings.Contains(said, "differ") {
-		t.Errorf("with writers at work it said: %s", said)
+	c := newCommand(t, append(args, "--hold", "none")...)
+	if err := c.Run(); err == nil || !strings.Contains(c.err.String(), "written to while both ends were compared") && !strings.Contains(c.err.String(), "both ends differ") {
+		t.Errorf("with writers at work it ended with %v and said: %s", err, &c.err)
 	}
 	w.end(t, false)
 	out, _ := runs(t, 0, append(args, "--hold", "none")...)

@@ -113,7 +113,7 @@ func (e *DifferError) Error() string {
 		}
 		list = append(list, c.Report.Differences[i].String())
 	}
-	return "both ends differ with writes held: " + c.Report.Verdict() + ": " + strings.Join(list, "; ")
+	return "both ends differ: " + c.Report.Verdict() + ": " + strings.Join(list, "; ")
 }
 
 // sameTarget sees that the target was not started anew since the migration began:

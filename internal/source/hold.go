@@ -47,6 +47,8 @@ type Hold struct {
 	means HoldMeans
 	undo  HoldUndo
 	was   heldServer
+	// begun: the server has been told, or may have been.
+	begun bool
 
 	conn *resp.Conn // of the renewing goroutine
 	stop context.CancelFunc
@@ -75,7 +77,7 @@ func HoldWrites(ctx context.Context, opt resp.Options, ho HoldOptions) (*Hold, e
 	}
 	h := &Hold{opt: opt, span: ho.MaxPause, conn: conn, lost: make(chan struct{})}
 	if err := h.begin(ctx, ho.Save); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot hold back the writes of %s: %w", opt, err), h.conn.Close())
+		return nil, errors.Join(fmt.Errorf("cannot hold back the writes of %s: %w", opt, err), h.takeBack(ctx), h.conn.Close())
 	}
 	// The renewing outlives ctx: whoever made the hold has to release it.
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -84,11 +86,21 @@ func HoldWrites(ctx context.Context, opt resp.Options, ho HoldOptions) (*Hold, e
 	return h, nil
 }
 
+// takeBack ends a hold that may have begun: the command was sent, and what became of
+// it is not known. That ctx has ended is no reason to leave writers waiting.
+func (h *Hold) takeBack(ctx context.Context) error {
+	if !h.begun {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resp.DefaultDialTimeout)
+	defer cancel()
+	return h.letGo(ctx)
+}
+
 // begin tries one means after the other.
 func (h *Hold) begin(ctx context.Context, save func(HoldUndo) error) error {
 	perr := h.pause(ctx)
 	if perr == nil {
-		h.means = HoldPause
 		return h.identify(ctx)
 	}
 	if !resp.IsServerError(perr) {
@@ -96,7 +108,6 @@ func (h *Hold) begin(ctx context.Context, save func(HoldUndo) error) error {
 	}
 	rerr := h.refuse(ctx, save)
 	if rerr == nil {
-		h.means = HoldRefuse
 		return h.identify(ctx)
 	}
 	if !resp.IsServerError(rerr) {
@@ -111,7 +122,10 @@ func (h *Hold) pause(ctx context.Context) error {
 	if _, err := h.conn.Do(ctx, "CLIENT", "UNPAUSE"); err != nil {
 		return err
 	}
-	return h.pauseAgain(ctx)
+	h.means, h.begun = HoldPause, true
+	err := h.pauseAgain(ctx)
+	h.begun = !resp.IsServerError(err)
+	return err
 }
 
 func (h *Hold) pauseAgain(ctx context.Context) error {
@@ -121,10 +135,8 @@ func (h *Hold) pauseAgain(ctx context.Context) error {
 
 // identify notes which server is held, and how much was written to it.
 func (h *Hold) identify(ctx context.Context) (err error) {
-	if h.was, err = heldNow(ctx, h.conn); err != nil {
-		return errors.Join(err, h.letGo(ctx))
-	}
-	return nil
+	h.was, err = heldNow(ctx, h.conn)
+	return err
 }
 
 // Means tells how writes are held.

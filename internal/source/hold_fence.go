@@ -41,8 +41,10 @@ func refuseWrites(ctx context.Context, opt resp.Options) (HoldUndo, error) {
 		return HoldUndo{}, err
 	}
 	f := &Hold{opt: opt, conn: conn}
-	err = errors.Join(f.refuse(ctx, nil), conn.Close())
-	return f.undo, err
+	if err = f.refuse(ctx, nil); err != nil {
+		err = errors.Join(err, f.takeBack(ctx))
+	}
+	return f.undo, errors.Join(err, conn.Close())
 }
 
 // hangUp ends the connections of all clients, which drops the commands that wait.

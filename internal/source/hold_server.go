@@ -62,19 +62,23 @@ func (h *Hold) refuse(ctx context.Context, save func(HoldUndo) error) error {
 			return fmt.Errorf("cannot note what has to be put back: %w", err)
 		}
 	}
+	h.means, h.undo, h.begun = HoldRefuse, u, true
+	err = h.setRefusal(ctx, u)
+	if resp.IsServerError(err) {
+		h.begun = u.LagValue == "0" // the rest is as it was
+	}
+	return err
+}
+
+// setRefusal changes the settings.
+func (h *Hold) setRefusal(ctx context.Context, u HoldUndo) error {
 	if u.LagValue == "0" {
 		if _, err := h.conn.Do(ctx, "CONFIG", "SET", u.Lag, heldLag); err != nil {
 			return err
 		}
 	}
-	if _, err := h.conn.Do(ctx, "CONFIG", "SET", u.Setting, heldReplicas); err != nil {
-		if u.LagValue == "0" {
-			err = errors.Join(err, UndoHold(ctx, h.opt, u))
-		}
-		return err
-	}
-	h.undo = u
-	return nil
+	_, err := h.conn.Do(ctx, "CONFIG", "SET", u.Setting, heldReplicas)
+	return err
 }
 
 // Undo is what Release puts back; false where a pause ends by itself.
