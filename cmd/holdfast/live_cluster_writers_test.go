@@ -70,7 +70,11 @@ func (c *clusterClient) Do(ctx context.Context, args ...string) (*resp.Reply, er
 			c.forget(to)
 			to, ask = c.next(to), false
 		}
-		time.Sleep(5 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(5 * time.Millisecond): // and asked again, as long as begun allows
+		}
 	}
 }
 

@@ -219,6 +219,34 @@ func TestLiveFenceRefusesWhatWaited(t *testing.T) {
 	}
 }
 
+// Where the user may not configure the source, it cannot be made to refuse writes.
+// What waited is dropped all the same, and the report warns of what may come.
+func TestLiveFenceWithoutConfig(t *testing.T) {
+	from := testkit.StartServer(t, testkit.Engine(t, "redis-7.0"), quick)
+	to := testkit.StartServer(t, testkit.Engine(t, "valkey-8.1"), quick)
+	fillMixed(t, from)
+	from.Must("ACL", "SETUSER", "mover", "on", ">pw", "~*", "&*", "+@all", "-config")
+	s := newSwitching(t)
+	c := begin(t, "migrate", "redis://mover:pw@"+from.Addr(), url(to), "--live", "--state-dir", t.TempDir(), "--cutover", "auto",
+		"--switch-within", "5m", "--on-switch", s.command())
+	s.runs(t, c)
+	answer := late(t, dialed(t, from), "SET", "late", "1")
+	testkit.Wait(t, patience, func() bool { return from.Info("clients")["blocked_clients"] == "1" }, "the client does not wait")
+	s.end(t)
+	c.ends(t, 0)
+	if err := <-answer; err == nil {
+		t.Error("a write that waited was acknowledged after the switch")
+	}
+	_, _ = from.Try("PING") // the connection of the test itself was ended too
+	if from.Must("EXISTS", "late") != int64(0) {
+		t.Error("a write that waited was carried out after the switch")
+	}
+	if !strings.Contains(c.out.String(), "THE SOURCE MAY STILL TAKE WRITES") {
+		t.Errorf("nothing warns: %s", &c.out)
+	}
+	wantSame(t, from, to)
+}
+
 func dialed(t *testing.T, s *testkit.Server) *resp.Conn {
 	t.Helper()
 	c, err := resp.Dial(t.Context(), resp.Options{Addr: s.Addr(), Timeout: patience})

@@ -32,6 +32,9 @@ type writers struct {
 
 const writerKeys = 300
 
+// writePace is a load that leaves room for the rest of the machine.
+const writePace = 500 * time.Microsecond
+
 // startWriters begins to write: counters, a stream with a group, a list, a hash, keys
 // that are renamed and deleted, in two databases, and sessions whose expiry of
 // a second is renewed all the time, so that none of them is ever away.
@@ -56,11 +59,13 @@ type doer interface {
 func (w *writers) write(t *testing.T, conn doer) {
 	w.wg.Go(func() {
 		defer conn.Close()
+		pace := time.NewTicker(writePace)
+		defer pace.Stop()
 		for i := int64(1); ; i++ {
 			select {
 			case <-w.stop:
 				return
-			default:
+			case <-pace.C:
 			}
 			if !w.round(t, conn, i) {
 				return
@@ -123,7 +128,6 @@ func (w *writers) round(t *testing.T, conn doer, i int64) bool {
 	w.acked[key] = i
 	w.n = i
 	w.mu.Unlock()
-	time.Sleep(200 * time.Microsecond) // a load that leaves room for the rest of the machine
 	return true
 }
 

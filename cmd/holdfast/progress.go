@@ -69,7 +69,9 @@ func (g *progressGroup) start(label string, total int64) *progress {
 		rate := mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return p.state() }, decor.WC{W: 18}))
 		name := decor.Name(label, decor.WCSyncSpaceR)
 		if total > 0 {
-			p.bar = g.bars.AddBar(total, mpb.PrependDecorators(name, decor.CountersNoUnit("%d / %d", decor.WCSyncSpace)), rate)
+			// Begun without a total, a bar takes other totals later, and does not end by itself.
+			p.bar = g.bars.AddBar(0, mpb.PrependDecorators(name, decor.CountersNoUnit("%d / %d", decor.WCSyncSpace)), rate)
+			p.bar.SetTotal(total, false)
 		} else {
 			p.bar = g.bars.AddSpinner(0, mpb.PrependDecorators(name, decor.CurrentNoUnit("%d", decor.WCSyncSpace)), rate)
 		}
@@ -118,12 +120,21 @@ func (p *progress) Done() {
 		close(p.stop)
 		p.wg.Wait()
 		if p.bar != nil {
-			p.bar.SetTotal(-1, true)
+			p.end()
 		}
 		if p.alone {
 			p.group.wait()
 		}
 	})
+}
+
+// end leaves the bar as it is: full, or where the step stopped.
+func (p *progress) end() {
+	if p.keys.Load() < p.total.Load() {
+		p.bar.Abort(false)
+		return
+	}
+	p.bar.SetTotal(-1, true)
 }
 
 // left is how long the rest takes at the mean speed, 0 where that is not known.

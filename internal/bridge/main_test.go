@@ -203,7 +203,11 @@ func (w *writers) run(ctx context.Context, opt resp.Options, seed uint64) error 
 	for ctx.Err() == nil {
 		conn, err := resp.Dial(ctx, opt)
 		if err != nil {
-			time.Sleep(10 * time.Millisecond) // the server is away
+			// The server is away.
+			select {
+			case <-ctx.Done():
+			case <-time.After(10 * time.Millisecond):
+			}
 			continue
 		}
 		release := conn.Guard(ctx)
