@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -232,9 +231,7 @@ func TestLiveSelection(t *testing.T) {
 	}
 	to.Must("SELECT", "3")
 	for k, v := range w.acknowledged() {
-		if got := to.Must("GET", "was:"+strings.TrimPrefix(k, "w:")); got != fmt.Sprint(v) {
-			t.Errorf("%s is %v, not %d", k, got, v)
-		}
+		w.checkKey(t, k, v, to.Must("GET", "was:"+strings.TrimPrefix(k, "w:")))
 	}
 	if got := to.Do("EXISTS", "other", "was:other"); got != int64(0) {
 		t.Error("a key came that was not chosen")

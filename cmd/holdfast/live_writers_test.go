@@ -165,15 +165,22 @@ func (w *writers) acknowledged() map[string]int64 {
 	return maps.Clone(w.acked)
 }
 
+// checkKey sees that a counter is what was acknowledged, or what was sent in the round
+// whose end was refused.
+func (w *writers) checkKey(t *testing.T, key string, acked int64, found any) {
+	t.Helper()
+	got, err := strconv.ParseInt(fmt.Sprint(found), 10, 64)
+	if err != nil || got != acked && got != w.sent[key] {
+		t.Errorf("%s is %v, and %d was acknowledged", key, found, acked)
+	}
+}
+
 // check sees that a server, or the primaries of a cluster, have what was
 // acknowledged. What was sent and not acknowledged may be there too.
 func (w *writers) check(t *testing.T, to ...*testkit.Server) {
 	t.Helper()
 	for key, v := range w.acknowledged() {
-		got, err := strconv.ParseInt(fmt.Sprint(oneOf(t, to, "GET", key)), 10, 64)
-		if err != nil || got != v && got != w.sent[key] {
-			t.Errorf("%s is %v, and %d was acknowledged", key, got, v)
-		}
+		w.checkKey(t, key, v, oneOf(t, to, "GET", key))
 	}
 	for i := range sessions {
 		if got := oneOf(t, to, "PTTL", fmt.Sprint("session:", i)).(int64); got <= 0 {
