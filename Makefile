@@ -25,7 +25,7 @@ demo: build ## a cache moves to another region by snapshot, on real engines (EXI
 	@bin/holdfast demo $(if $(EXIT),--exit)
 
 test: engines ## every test, on real engines
-	$(GO) test -timeout 30m ./...
+	@scripts/test
 
 engines:
 	@scripts/engines install $(TEST_ENGINES)
