@@ -17,11 +17,7 @@ func makeCRCTables() *[16][256]uint64 {
 	for i := range 256 {
 		crc := uint64(i)
 		for range 8 {
-			if crc&1 != 0 {
-				crc = crc>>1 ^ crcPolyReflected
-			} else {
-				crc >>= 1
-			}
+			crc = timesX(crc)
 		}
 		t[0][i] = crc
 	}
@@ -34,8 +30,27 @@ func makeCRCTables() *[16][256]uint64 {
 	return &t
 }
 
+// timesX multiplies a polynomial, the coefficient of 1 in its highest bit, by x modulo the checksum's.
+func timesX(p uint64) uint64 {
+	if p&1 != 0 {
+		return p>>1 ^ crcPolyReflected
+	}
+	return p >> 1
+}
+
 // CRC64 adds p to a checksum; the checksum of nothing is 0.
 func CRC64(crc uint64, p []byte) uint64 {
+	if canFold && len(p) >= foldFrom {
+		whole := len(p) &^ (foldPiece - 1)
+		folded := foldCRC(crc, p[:whole])
+		// What was folded has the checksum, from 0, of all that it was folded from.
+		crc, p = slicedCRC(0, folded[:]), p[whole:]
+	}
+	return slicedCRC(crc, p)
+}
+
+// slicedCRC is CRC64 by the tables alone.
+func slicedCRC(crc uint64, p []byte) uint64 {
 	t := crcTables
 	for len(p) >= 16 {
 		a := crc ^ binary.LittleEndian.Uint64(p)

@@ -258,6 +258,9 @@ func (d *Decoder) textScore() (float64, error) {
 }
 
 func (d *Decoder) parseScore(b []byte) (float64, error) {
+	if f, ok := decimal(b); ok {
+		return f, nil
+	}
 	f, err := strconv.ParseFloat(string(b), 64)
 	if err != nil {
 		return 0, d.c.fail("a score that is no number", ErrCorrupt)

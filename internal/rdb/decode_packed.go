@@ -38,23 +38,18 @@ func (d *Decoder) pack(k Kind, p *pack) error {
 	d.el.ExpireAt = 0
 	for {
 		d.scratch = d.scratch[:0]
-		e, ok, err := p.next()
-		if err != nil {
-			return d.corrupt(err)
-		}
-		if !ok {
-			return nil
-		}
-		d.el.A = d.plain(e)
-		if k == KindField || k == KindScored {
-			if e, err = d.must(p); err != nil {
-				return err
+		if d.el.A = p.short(); d.el.A == nil {
+			e, ok, err := p.next()
+			if err != nil {
+				return d.corrupt(err)
 			}
-			if k == KindField {
-				d.el.B = d.plain(e)
-			} else if e.isInt {
-				d.el.Score = float64(e.n)
-			} else if d.el.Score, err = d.parseScore(e.b); err != nil {
+			if !ok {
+				return nil
+			}
+			d.el.A = d.plain(e)
+		}
+		if k == KindField || k == KindScored {
+			if err := d.second(k, p); err != nil {
 				return err
 			}
 		}
@@ -62,6 +57,25 @@ func (d *Decoder) pack(k Kind, p *pack) error {
 			return err
 		}
 	}
+}
+
+// second takes what belongs to a field or member that was taken.
+func (d *Decoder) second(k Kind, p *pack) (err error) {
+	e := element{b: p.short()}
+	if e.b == nil {
+		if e, err = d.must(p); err != nil {
+			return err
+		}
+	}
+	switch {
+	case k == KindField:
+		d.el.B = d.plain(e)
+	case e.isInt:
+		d.el.Score = float64(e.n)
+	default:
+		d.el.Score, err = d.parseScore(e.b)
+	}
+	return err
 }
 
 // must takes an element that has to be there.

@@ -74,6 +74,23 @@ func (p *pack) next() (e element, ok bool, err error) {
 	return e, err == nil, err
 }
 
+// short returns the next element where it is what nearly all are, a string of up to
+// 63 bytes in a listpack; nil says that it may be anything, and is for next.
+func (p *pack) short() []byte {
+	if p.zip || p.left <= 0 {
+		return nil
+	}
+	n := int(p.b[p.pos]) - 0x80
+	from := p.pos + 1
+	// Behind it stand its length, in one byte, and at least the end mark.
+	if uint(n) > 63 || from+n+1 >= len(p.b) {
+		return nil
+	}
+	p.left--
+	p.pos = from + n + 1
+	return p.b[from : from+n : from+n]
+}
+
 // bytes takes n bytes; none of them may be the end mark's.
 func (p *pack) bytes(n int) ([]byte, error) {
 	if n < 0 || n > len(p.b)-1-p.pos {

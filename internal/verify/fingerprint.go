@@ -36,6 +36,17 @@ func (f *Fingerprint) Merge(o *Fingerprint) error {
 	return nil
 }
 
+// Sum is what several sources hold together, such as the files of all shards.
+func Sum(prints ...*Fingerprint) (*Fingerprint, error) {
+	total := newFingerprint()
+	for _, p := range prints {
+		if err := total.Merge(p); err != nil {
+			return nil, err
+		}
+	}
+	return total, nil
+}
+
 // numbers are the databases that hold keys, in order.
 func (f *Fingerprint) numbers() []int {
 	all := slices.Sorted(maps.Keys(f.dbs))
