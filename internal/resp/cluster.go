@@ -37,9 +37,14 @@ type Topology struct {
 }
 
 // At returns the options for another node of the same cluster: user, password and
-// TLS are the same. A certificate is verified against the node's own host, unless
-// the options name a server.
+// TLS are the same. Its certificate may be for its own host, the name that it
+// announces, the host at which the cluster was reached, or the name that was given.
 func (o Options) At(addr string) Options {
+	if o.TLS != nil && o.seed == "" && o.Network != "unix" && o.Addr != addr {
+		if host, _, err := net.SplitHostPort(o.Addr); err == nil {
+			o.seed = host
+		}
+	}
 	o.Network, o.Addr = "tcp", addr
 	return o
 }
@@ -129,7 +134,29 @@ func (c *Conn) Topology(ctx context.Context) (*Topology, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read CLUSTER SLOTS of %s: %w", c.opt, err)
 	}
+	c.noteNames(r)
 	return t, nil
+}
+
+// noteNames remembers under which names nodes say that they are known, where that is
+// not how they say that they are reached (cluster-announce-hostname, and
+// cluster-preferred-endpoint-type ip).
+func (c *Conn) noteNames(r *Reply) {
+	for i := range r.Elems {
+		for j := range r.Elems[i].Elems[2:] {
+			e := &r.Elems[i].Elems[2+j]
+			n, err := parseNode(e, c.host())
+			if err != nil || len(e.Elems) < 4 {
+				continue
+			}
+			told := e.Elems[3].Elems
+			for k := 0; k+1 < len(told); k += 2 {
+				if string(told[k].Bytes) == "hostname" {
+					c.opt.names.set(n.Addr, string(told[k+1].Bytes))
+				}
+			}
+		}
+	}
 }
 
 // host is where the server is reached, for nodes that leave their host out.

@@ -37,10 +37,11 @@ func Dial(ctx context.Context, opt Options) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to %s: %w", opt, err)
 	}
+	asked := false
 	if opt.TLS != nil {
-		tc := tls.Client(nc, opt.TLS)
+		tc := tls.Client(nc, askedFor(opt.clientTLS(), &asked))
 		if err := tc.HandshakeContext(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("cannot connect to %s: %w", opt, err), nc.Close())
+			return nil, errors.Join(fmt.Errorf("cannot connect to %s: %w", opt, handshakeAdvice(err)), nc.Close())
 		}
 		nc = tc
 	}
@@ -50,7 +51,7 @@ func Dial(ctx context.Context, opt Options) (*Conn, error) {
 		if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("no answer within %s: %w", opt.DialTimeout, err)
 		}
-		return nil, errors.Join(fmt.Errorf("cannot log in to %s: %w", opt, err), c.Close())
+		return nil, errors.Join(fmt.Errorf("cannot log in to %s: %w", opt, lateAdvice(err, asked)), c.Close())
 	}
 	return c, nil
 }

@@ -3,17 +3,9 @@ package resp_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -119,20 +111,20 @@ func TestDialUnixSocket(t *testing.T) {
 }
 
 func TestDialTLS(t *testing.T) {
-	dir := t.TempDir()
-	writeCertificates(t, dir)
+	ca := testkit.NewCA(t)
+	cert, key := ca.Issue([]string{"127.0.0.1", "cache.test"})
 	port := testkit.FreePort(t)
 	testkit.StartServer(t, testkit.Engine(t, "valkey-8.1"), testkit.Config(
-		fmt.Sprintf("tls-port %d", port), "tls-cert-file "+dir+"/server.pem", "tls-key-file "+dir+"/server.key",
-		"tls-ca-cert-file "+dir+"/ca.pem", "tls-auth-clients optional"))
+		fmt.Sprintf("tls-port %d", port), "tls-cert-file "+cert, "tls-key-file "+key,
+		"tls-ca-cert-file "+ca.File(), "tls-auth-clients optional"))
 	base := fmt.Sprintf("rediss://127.0.0.1:%d/", port)
 	for query, says := range map[string]string{
-		"?cacert=" + dir + "/ca.pem": "",
-		"?insecure=true":             "",
-		"?cacert=" + dir + "/ca.pem&cert=" + dir + "/server.pem&key=" + dir + "/server.key": "",
-		"?cacert=" + dir + "/ca.pem&servername=cache.test":                                  "",
+		"?cacert=" + ca.File(): "",
+		"?insecure=true":       "",
+		"?cacert=" + ca.File() + "&cert=" + cert + "&key=" + key: "",
+		"?cacert=" + ca.File() + "&servername=cache.test":        "",
 		"": "certificate",
-		"?cacert=" + dir + "/ca.pem&servername=elsewhere.test": "elsewhere.test",
+		"?cacert=" + ca.File() + "&servername=elsewhere.test": "elsewhere.test",
 	} {
 		o, err := resp.ParseURL(base + query)
 		if err != nil {
@@ -157,47 +149,6 @@ func TestDialTLS(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-// writeCertificates makes a CA and a certificate for 127.0.0.1 and cache.test.
-func writeCertificates(t *testing.T, dir string) {
-	t.Helper()
-	write := func(name, kind string, der []byte) {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	newKey := func() *ecdsa.PrivateKey {
-		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return k
-	}
-	caKey, key := newKey(), newKey()
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"}, NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"cache.test"},
-	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write("ca.pem", "CERTIFICATE", caDER)
-	write("server.pem", "CERTIFICATE", der)
-	write("server.key", "EC PRIVATE KEY", keyDER)
 }
 
 func TestErrorRepliesDoNotHurt(t *testing.T) {

@@ -2,7 +2,6 @@ package resp
 
 import (
 	"crypto/tls"
-	"net"
 	"net/url"
 	"strconv"
 	"time"
@@ -40,6 +39,11 @@ type Options struct {
 	// OnPush receives out-of-band messages of RESP3 while replies are read; nil
 	// drops them. The reply is valid during the call.
 	OnPush func(*Reply)
+
+	// seed is the host at which the user reached the cluster of which this is another
+	// node, and names what its nodes announce.
+	seed  string
+	names *nodeNames
 }
 
 // WithDB returns the options with another database.
@@ -91,12 +95,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
-	}
-	if o.TLS != nil && o.TLS.ServerName == "" && !o.TLS.InsecureSkipVerify {
-		if host, _, err := net.SplitHostPort(o.Addr); err == nil {
-			o.TLS = o.TLS.Clone()
-			o.TLS.ServerName = host
-		}
 	}
 	return o
 }

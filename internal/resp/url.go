@@ -108,7 +108,7 @@ func parseTLS(o *Options, u *url.URL, q url.Values) error {
 		return nil
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: get("servername")}
-	o.TLS = cfg
+	o.TLS, o.names = cfg, &nodeNames{}
 	if file := get("cacert"); file != "" {
 		pem, err := os.ReadFile(file)
 		if err != nil {

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -105,7 +106,7 @@ func (l *link) drop() {
 
 func (s *Server) exchange(args []any) (any, error) {
 	if s.conn == nil {
-		conn, err := net.DialTimeout("tcp", s.Addr(), dialTimeout)
+		conn, err := s.dial()
 		if err != nil {
 			return nil, err
 		}
@@ -118,6 +119,15 @@ func (s *Server) exchange(args []any) (any, error) {
 		}
 	}
 	return s.roundTrip(args)
+}
+
+// dial connects as the server speaks.
+func (s *Server) dial() (net.Conn, error) {
+	d := &net.Dialer{Timeout: dialTimeout}
+	if s.tls != nil {
+		return tls.DialWithDialer(d, "tcp", s.Addr(), s.tls)
+	}
+	return d.Dial("tcp", s.Addr())
 }
 
 func (l *link) roundTrip(args []any) (any, error) {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,7 +78,7 @@ type reader struct {
 }
 
 func newReader(s *Server) (*reader, error) {
-	conn, err := net.DialTimeout("tcp", s.Addr(), dialTimeout)
+	conn, err := s.dial()
 	if err != nil {
 		return nil, err
 	}

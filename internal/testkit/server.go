@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -32,6 +33,7 @@ type Server struct {
 	primary   *Server
 	cluster   bool
 	extra     []string
+	tls       *tls.Config // nil: it speaks in the clear
 
 	running *process // nil while it does not run
 
@@ -169,8 +171,12 @@ func (s *Server) logPath() string { return filepath.Join(s.Dir, "engine.log") }
 
 // config is the configuration file.
 func (s *Server) config() string {
+	listen := "port " + strconv.Itoa(s.Port)
+	if s.tls != nil {
+		listen = "port 0\ntls-port " + strconv.Itoa(s.Port)
+	}
 	lines := []string{
-		"bind " + s.Host, "port " + strconv.Itoa(s.Port), "protected-mode no", "daemonize no",
+		"bind " + s.Host, listen, "protected-mode no", "daemonize no",
 		"dir " + strconv.Quote(s.Dir), `save ""`, "appendonly no", "repl-diskless-sync-delay 0",
 	}
 	if s.Build.DebugGuard {
