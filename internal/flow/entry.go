@@ -22,7 +22,8 @@ type Entry struct {
 	// element is asked for.
 	Body io.Reader
 	// Deleted says that the key does not exist any more; only DB and Key are set then.
-	// None but a source that goes on following a server yields such entries.
+	// None but a source that goes on following a server, or that hands on what it reads
+	// before the instant is fixed, yields such entries.
 	Deleted bool
 	// Version is the RDB version whose encodings Value uses: 1 to 12 for Redis
 	// and for Valkey up to 8, 80 and above for Valkey 9 and later. It tells apart

@@ -31,6 +31,8 @@ type flying struct {
 	db       int
 	// seq is the command's place in the order of all commands of the sink.
 	seq uint64
+	// keys is how many keys it writes.
+	keys int
 	// aux: it prepares the next command (SELECT, ASKING), and is not sent again by itself.
 	aux bool
 }

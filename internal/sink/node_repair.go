@@ -17,7 +17,7 @@ import (
 // what failed is sent again, and so on until nothing is left. At most a window is
 // in flight, so this takes about a round trip.
 //
-// Of several commands for one key that were in flight, only the last is ever sent
+// A command for many keys is sent again as one for each. Of several commands for one key that were in flight, only the last is ever sent
 // again, and only if none after it was confirmed. So no version of a key can come
 // after a later one, by whatever ways the commands went. The commands themselves
 // may be carried out twice: each sets the whole key.
@@ -48,20 +48,26 @@ const (
 var passing = []string{"TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "LOADING", "READONLY", "BUSY", "NOREPLICAS"}
 
 // judge says what to do about an error reply: send again, or give up.
-func (s *Server) judge(n *node, f *flying, err error) (pending, error) {
+func (s *Server) judge(n *node, f *flying, err error) ([]pending, error) {
 	if f.aux {
-		return pending{}, fmt.Errorf("cannot select database %d of %s: %w", f.db, n.opt, err)
+		return nil, fmt.Errorf("cannot select database %d of %s: %w", f.db, n.opt, err)
 	}
-	p := pending{cmd: f.bytes(), key: flow.Key{DB: f.db, Name: string(keyOf(f.bytes()))}, seq: f.seq, why: err}
+	again := apart(f, pending{seq: f.seq, why: err})
+	if f.keys > 1 {
+		// Whatever it was, one by one tells which key it is about. A user may lack the right to MSET alone.
+		s.single = s.single || !resp.IsServerError(err, passing...)
+		return again, nil
+	}
+	p := &again[0]
 	if to, ok := n.conn.Redirection(err); ok && s.routes != nil {
 		s.events.Redirected++
 		p.to = &to
-		return p, nil
+		return again, nil
 	}
 	if resp.IsServerError(err, passing...) {
-		return p, nil
+		return again, nil
 	}
-	return p, s.failed(&p)
+	return nil, s.failed(p)
 }
 
 // failed is the error of a command that is given up.
@@ -157,6 +163,12 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
+func (r *repairing) failAll(all []pending) {
+	for _, p := range all {
+		r.fail(p)
+	}
+}
+
 func (r *repairing) fail(p pending) {
 	r.failed = append(r.failed, p)
 	r.latest[p.key] = max(r.latest[p.key], p.seq)
@@ -200,17 +212,16 @@ func (r *repairing) takeOne(ctx context.Context, n *node) error {
 		return r.lose(n, err)
 	}
 	if err := reply.Err(); err != nil {
-		p, err := r.s.judge(n, &f, err)
+		again, err := r.s.judge(n, &f, err)
 		if err != nil {
 			return err
 		}
-		r.fail(p)
+		r.failAll(again)
 		return nil
 	}
 	if !f.aux {
-		r.s.events.Confirmed++
-		key := flow.Key{DB: f.db, Name: string(keyOf(f.bytes()))}
-		r.latest[key] = max(r.latest[key], f.seq)
+		r.s.events.Confirmed += int64(f.keys)
+		keysOf(&f, func(key flow.Key) { r.latest[key] = max(r.latest[key], f.seq) })
 	}
 	n.done(&f)
 	return nil
@@ -223,11 +234,11 @@ func (r *repairing) lose(n *node, why error) error {
 		if f.aux {
 			continue
 		}
-		p := pending{cmd: f.bytes(), key: flow.Key{DB: f.db, Name: string(keyOf(f.bytes()))}, seq: f.seq, why: why, lost: true}
+		again := apart(&f, pending{seq: f.seq, why: why, lost: true})
 		if r.s.opt.KeepExisting {
-			return r.s.failed(&p)
+			return r.s.failed(&again[0])
 		}
-		r.fail(p)
+		r.failAll(again)
 	}
 	// The connection is dead; closing it can tell nothing new.
 	_ = n.drop()
@@ -276,7 +287,7 @@ func (r *repairing) resend(ctx context.Context, p *pending) error {
 	if ask {
 		s.bytes += n.end(appendAsking(n.begin(commandFrame)), flying{db: p.key.DB, aux: true})
 	}
-	s.bytes += n.end(append(n.begin(len(p.cmd)), p.cmd...), flying{db: p.key.DB, seq: p.seq})
+	s.bytes += n.end(append(n.begin(len(p.cmd)), p.cmd...), flying{db: p.key.DB, seq: p.seq, keys: 1})
 	return nil
 }
 

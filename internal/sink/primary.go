@@ -55,6 +55,8 @@ type Primary struct {
 	err  error
 	done bool
 	stop func()
+	// raw: the file comes as it is, from somewhere else; see CallAsIs.
+	raw, framed bool
 	// patience is callTimeout, and period keepAlivePeriod, but in tests.
 	patience, period time.Duration
 	// link is read by Close beside a Write that it breaks off.
@@ -84,12 +86,20 @@ func (p *Primary) Server() resp.Server { return p.f.Server() }
 
 // Function hands over a library. They come before the first entry.
 func (p *Primary) Function(ctx context.Context, lib rdb.FunctionLibrary) error {
-	return p.do(ctx, func() error { return p.w.Function(lib) })
+	return p.do(ctx, func() error {
+		if p.raw {
+			return errRaw
+		}
+		return p.w.Function(lib)
+	})
 }
 
 // Write sends a batch.
 func (p *Primary) Write(ctx context.Context, batch []flow.Entry) error {
 	return p.do(ctx, func() error {
+		if p.raw {
+			return errRaw
+		}
 		for i := range batch {
 			if err := p.write(&batch[i]); err != nil {
 				return err
@@ -110,7 +120,7 @@ func (p *Primary) do(ctx context.Context, step func() error) error {
 		return errors.New("the sink is closed")
 	}
 	err := context.Cause(ctx)
-	if err == nil && p.w == nil {
+	if err == nil && p.out == nil {
 		err = p.begin(ctx)
 	}
 	if err == nil {
@@ -134,7 +144,26 @@ func (p *Primary) guard(ctx context.Context) func() {
 }
 
 // begin has the server call and announces a file of unknown length.
-func (p *Primary) begin(ctx context.Context) error {
+func (p *Primary) begin(ctx context.Context) (err error) {
+	if err := p.call(ctx); err != nil {
+		return err
+	}
+	if p.raw {
+		p.keepAlive()
+		return nil
+	}
+	if err := p.announce(); err != nil {
+		return err
+	}
+	if p.w, err = rdb.NewWriter(p.out, rdb.HeaderOf(p.tr.Target().Version)); err != nil {
+		return err
+	}
+	p.keepAlive()
+	return p.w.Aux("written-by", "holdfast")
+}
+
+// call has the server call, and answers that it will get everything.
+func (p *Primary) call(ctx context.Context) error {
 	if err := p.f.Attach(ctx); err != nil {
 		return err
 	}
@@ -149,14 +178,15 @@ func (p *Primary) begin(ctx context.Context) error {
 	}
 	p.link.Store(link)
 	p.mark, p.out = randomHex(40), &wire{to: link, at: time.Now()}
-	if _, err := fmt.Fprintf(p.out, "+FULLRESYNC %s 0\r\n$EOF:%s\r\n", randomHex(40), p.mark); err != nil {
-		return err
-	}
-	if p.w, err = rdb.NewWriter(p.out, rdb.HeaderOf(p.tr.Target().Version)); err != nil {
-		return err
-	}
-	p.keepAlive()
-	return p.w.Aux("written-by", "holdfast")
+	_, err = fmt.Fprintf(p.out, "+FULLRESYNC %s 0\r\n", randomHex(40))
+	return err
+}
+
+// announce says how the file will end.
+func (p *Primary) announce() error {
+	p.framed = true
+	_, err := fmt.Fprintf(p.out, "$EOF:%s\r\n", p.mark)
+	return err
 }
 
 var errNoCall = errors.New("the server did not call")
@@ -228,7 +258,7 @@ func (p *Primary) Commit(ctx context.Context) error {
 }
 
 func (p *Primary) finish(ctx context.Context) error {
-	if err := p.w.Close(); err != nil {
+	if err := p.endFile(); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(p.out, p.mark); err != nil {
@@ -345,7 +375,7 @@ func (p *Primary) keepAlive() {
 			}
 			if ctx.Err() == nil && p.err == nil && !p.done && p.out.idle() >= p.period {
 				// A failure comes again with the next Write.
-				_ = p.w.Aux("alive", filler)
+				_ = p.alive(filler)
 			}
 			p.mu.Unlock()
 		}

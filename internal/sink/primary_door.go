@@ -86,7 +86,9 @@ type door struct {
 	closed bool
 	wg     sync.WaitGroup
 	came   chan *Link
-	admit  func(net.Conn) (*Link, error)
+	// refused gets the error after which no call can succeed.
+	refused chan error
+	admit   func(net.Conn) (*Link, error)
 	// turned counts those who were turned away.
 	turned int
 }
@@ -94,7 +96,7 @@ type door struct {
 func (d *door) open(l net.Listener, admit func(net.Conn) (*Link, error)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.conns, d.came, d.admit = map[net.Conn]bool{}, make(chan *Link, 1), admit
+	d.conns, d.came, d.refused, d.admit = map[net.Conn]bool{}, make(chan *Link, 1), make(chan error, 1), admit
 	d.wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -125,7 +127,7 @@ func (d *door) greet(c net.Conn) {
 		defer d.mu.Unlock()
 		delete(d.conns, c)
 		if err != nil || d.closed {
-			d.turned++
+			d.turnAway(err)
 			_ = c.Close()
 			return
 		}
@@ -153,13 +155,16 @@ func (d *door) close() {
 	}
 }
 
-// Accept waits for the server to call and to ask for data.
+// Accept waits for the server to call and to ask for data. That it does not accept our
+// certificate is an ErrNoReplicaOf.
 func (f *Follower) Accept(ctx context.Context) (*Link, error) {
 	select {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case l := <-f.door.came:
 		return l, nil
+	case err := <-f.door.refused:
+		return nil, err
 	}
 }
 
@@ -168,7 +173,11 @@ func (f *Follower) Called() <-chan *Link { return f.door.came }
 
 // admit goes through the handshake with whoever called. It gives data to nobody who
 // does not know the secret, or, where none could be set, comes from elsewhere.
-func (f *Follower) admit(c net.Conn) (*Link, error) {
+func (f *Follower) admit(raw net.Conn) (*Link, error) {
+	c, err := f.shake(context.Background(), raw)
+	if err != nil {
+		return nil, err
+	}
 	known := f.secret != ""
 	if !known {
 		ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)

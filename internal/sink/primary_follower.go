@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -29,6 +30,9 @@ type FollowerOptions struct {
 	// Announce turns the address on which we listen into the one at which the server
 	// reaches it, where these are not the same. nil leaves it as it is.
 	Announce func(addr string) string
+	// Certificate is what we show a server that fetches its data by TLS, which it is told
+	// to if this is set. nil: that of the target's options, where there is one that serves.
+	Certificate *tls.Certificate
 }
 
 // Follower is a server that is made a replica of ours. NewFollower looks at it and
@@ -46,6 +50,9 @@ type Follower struct {
 	// ours: the secret is none that the server had before.
 	ours         bool
 	user, secret string
+	// secure: we speak TLS to it, and show the certificate.
+	secure      bool
+	certificate *tls.Certificate
 	// run names the server's process, host and port are where it was told to find us.
 	run, host, port string
 	listener        net.Listener
@@ -135,25 +142,6 @@ func reachable(ctx context.Context, addr string) bool {
 	return true
 }
 
-// lookTLS refuses a server that would speak TLS to its primary, which we do not
-// serve, and one that we reach by TLS but that would come to us without.
-func (f *Follower) lookTLS(ctx context.Context) error {
-	v, _, err := parameter(ctx, f.conn, "tls-replication")
-	switch {
-	case denied(err):
-		return noRoad(f.target, "CONFIG GET: %w", err)
-	case err != nil:
-		return err
-	case v == "yes":
-		return noRoad(f.target, "it speaks TLS to its primary (tls-replication yes), and we have no certificate for that")
-	}
-	ip := net.ParseIP(hostOf(f.conn.LocalAddr().String()))
-	if f.target.TLS != nil && (ip == nil || !ip.IsLoopback()) {
-		return noRoad(f.target, "it is reached by TLS, and would fetch the data in the clear (tls-replication no)")
-	}
-	return nil
-}
-
 // lookContent refuses a server that has something to lose.
 func (f *Follower) lookContent(ctx context.Context) error {
 	if f.resumed {
@@ -210,11 +198,10 @@ func (f *Follower) listen(ctx context.Context) error {
 
 // Attach tells the server to follow us.
 func (f *Follower) Attach(ctx context.Context) error {
-	if err := f.agree(ctx); err != nil {
-		return err
-	}
-	if err := f.loadAtOnce(ctx); err != nil {
-		return err
+	for _, settle := range []func(context.Context) error{f.fetchByTLS, f.agree, f.loadAtOnce} {
+		if err := settle(ctx); err != nil {
+			return err
+		}
 	}
 	f.door.open(f.listener, f.admit)
 	addr := f.listener.Addr().String()

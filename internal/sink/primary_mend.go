@@ -34,6 +34,9 @@ func (f *Follower) Mend(ctx context.Context) error {
 		return fmt.Errorf("%s was restarted and does not follow us any more: %w", f.target, err)
 	}
 	f.run, f.changed = id, nil
+	if err := f.fetchByTLS(ctx); err != nil {
+		return err
+	}
 	if f.ours {
 		if _, err := f.change(ctx, "masterauth", "", f.secret); err != nil {
 			return err

@@ -3,10 +3,8 @@ package sink
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -29,6 +27,9 @@ type Staged interface {
 	Target
 	// Reread opens what was written so far.
 	Reread() (*os.File, error)
+	// Flush makes what was written so far durable. Commit does so too; what has been
+	// flushed it need not wait for. Nothing may be written meanwhile.
+	Flush() error
 }
 
 // RDB writes an RDB file.
@@ -153,81 +154,4 @@ func (s *RDB) Close() error {
 		s.err = errors.New("the sink is closed")
 	}
 	return s.t.Abort()
-}
-
-// file is a Target under a path.
-type file struct {
-	path string
-	f    *os.File
-	done bool
-}
-
-// File begins a file that appears at path when it is committed, in place of what
-// may be there. Until then it has a name of its own beside it. What a killed
-// process left under such a name is removed.
-func File(path string) (Target, error) {
-	f, err := newPart(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot create %s: %w", path, err)
-	}
-	return &file{path: path, f: f}, nil
-}
-
-// Reread opens the file under the name that it has until it is committed.
-func (t *file) Reread() (*os.File, error) {
-	f, err := os.Open(t.f.Name())
-	if err != nil {
-		return nil, fmt.Errorf("cannot read %s back: %w", t.path, err)
-	}
-	return f, nil
-}
-
-func (t *file) Write(p []byte) (int, error) { return t.f.Write(p) }
-
-func (t *file) Commit(ctx context.Context) (err error) {
-	if t.done {
-		return nil
-	}
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	if err := t.f.Chmod(0o600); err != nil {
-		return fmt.Errorf("cannot close %s to others: %w", t.path, err)
-	}
-	if err := t.f.Sync(); err != nil {
-		return fmt.Errorf("cannot make %s durable: %w", t.path, err)
-	}
-	// While it is open its lock keeps others from taking it for left over.
-	if err := os.Rename(t.f.Name(), t.path); err != nil {
-		return fmt.Errorf("cannot name %s: %w", t.path, err)
-	}
-	t.done = true
-	if err := t.f.Close(); err != nil {
-		return fmt.Errorf("cannot close %s: %w", t.path, err)
-	}
-	return syncDir(filepath.Dir(t.path))
-}
-
-// syncDir makes a new name in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("cannot make the name durable: %w", err)
-	}
-	if err := d.Sync(); err != nil {
-		return errors.Join(fmt.Errorf("cannot make the name durable: %w", err), d.Close())
-	}
-	return d.Close()
-}
-
-func (t *file) Abort() error {
-	if t.done {
-		return nil
-	}
-	t.done = true
-	cerr := t.f.Close()
-	if errors.Is(cerr, os.ErrClosed) {
-		cerr = nil
-	}
-	return errors.Join(cerr, os.Remove(t.f.Name()))
 }

@@ -58,6 +58,8 @@ type Server struct {
 	bytes  int     // in flight
 	seq    uint64
 	events Events
+	// single: the server does not take MSET.
+	single bool
 	// unsure are keys of which an old version may still be carried out.
 	unsure map[flow.Key]struct{}
 	err    error
@@ -65,7 +67,8 @@ type Server struct {
 
 // Events are what a Server lived through.
 type Events struct {
-	// Confirmed counts the commands that were answered as they should.
+	// Confirmed counts the commands that were answered as they should; one for many
+	// keys counts as many.
 	Confirmed int64 `json:"confirmed"`
 	// Resent counts the commands that had to be sent again.
 	Resent int64 `json:"resent"`
@@ -162,10 +165,12 @@ func (s *Server) inFlight(nodes int) int {
 // it answered that the rest fits into the window.
 func (s *Server) Write(ctx context.Context, batch []flow.Entry) error {
 	return s.call(ctx, func(ctx context.Context) error {
-		for i := range batch {
-			if err := s.send(ctx, &batch[i]); err != nil {
+		for len(batch) > 0 {
+			n, err := s.sendSome(ctx, batch)
+			if err != nil {
 				return err
 			}
+			batch = batch[n:]
 		}
 		return nil
 	})
@@ -208,6 +213,22 @@ func (s *Server) call(ctx context.Context, run func(context.Context) error) erro
 }
 
 var errClosed = errors.New("the sink is closed")
+
+// sendSome puts what a batch begins with on its way, and tells how many entries that were.
+func (s *Server) sendSome(ctx context.Context, batch []flow.Entry) (int, error) {
+	keys, size := s.many(batch)
+	if keys < 2 {
+		return 1, s.send(ctx, &batch[0])
+	}
+	n, err := s.place(ctx, batch[0].DB, batch[0].Key)
+	if err != nil {
+		return 0, err
+	}
+	buf := appendMany(n.begin(size+keys*setFrame+commandFrame), batch[:keys])
+	s.seq += uint64(keys) // each has its place: a key may be among them twice
+	s.bytes += n.end(buf, flying{db: batch[0].DB, seq: s.seq, keys: keys})
+	return keys, nil
+}
 
 // send puts one entry on its way.
 func (s *Server) send(ctx context.Context, e *flow.Entry) error {
@@ -284,7 +305,7 @@ func (s *Server) place(ctx context.Context, db int, key []byte) (*node, error) {
 // fly notes that a command is on its way.
 func (s *Server) fly(n *node, buf []byte, db int) {
 	s.seq++
-	s.bytes += n.end(buf, flying{db: db, seq: s.seq})
+	s.bytes += n.end(buf, flying{db: db, seq: s.seq, keys: 1})
 }
 
 // Transcoded counts what had to be written in another encoding for this server.
@@ -352,15 +373,13 @@ func (s *Server) take(ctx context.Context, n *node) error {
 	}
 	s.bytes -= f.to - f.from
 	if err := r.Err(); err != nil {
-		p, err := s.judge(n, &f, err)
+		again, err := s.judge(n, &f, err)
 		if err != nil {
 			return err
 		}
-		return s.repair(ctx, []pending{p})
+		return s.repair(ctx, again)
 	}
-	if !f.aux {
-		s.events.Confirmed++
-	}
+	s.events.Confirmed += int64(f.keys)
 	n.done(&f)
 	return nil
 }

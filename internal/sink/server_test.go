@@ -78,7 +78,7 @@ func TestServerKeepsIdleAndFrequency(t *testing.T) {
 		"allkeys-lru": {Key: []byte("k"), Type: rdb.TypeString, Value: text, Version: 9, Idle: 5000, Freq: -1},
 		"allkeys-lfu": {Key: []byte("k"), Type: rdb.TypeString, Value: text, Version: 9, Idle: -1, Freq: 77},
 	} {
-		s := testkit.StartServer(t, testkit.Engine(t, "valkey-8.1"), testkit.Config("maxmemory-policy "+policy))
+		s := testkit.StartServer(t, testkit.Engine(t, "valkey-8.1"), testkit.Config("maxmemory-policy "+policy, "lfu-decay-time 0"))
 		dst := open(t, at(s), ServerOptions{})
 		if err := errors.Join(dst.Write(t.Context(), []flow.Entry{e}), dst.Commit(t.Context())); err != nil {
 			t.Fatal(err)
