@@ -72,25 +72,33 @@ func TestFollowHarnessSeesBrokenRules(t *testing.T) {
 		"no streams":    {NoStreams: true, Capture: source.CaptureTracking},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, testkit.Engine(t, "valkey-8.1"))
-			dst := testkit.StartServer(t, w.srv.Build)
-			fo := source.FollowOptions{Road: source.RoadCommands}
-			if rules.Forget > 0 {
-				fo.Road = source.RoadReplica
+			for try := range 5 { // by chance all that is left out may come again
+				if d := brokenlyFollowed(t, rules); len(d) > 0 {
+					t.Logf("try %d: %d differences, such as %q", try, len(d), d[:min(len(d), 3)])
+					return
+				}
 			}
-			w.write(4)
-			r := follow(t, w.srv, dst, fo, rules)
-			r.following()
-			w.more(500)
-			w.halt()
-			r.drained()
-			d := compare(content(t, dst), content(t, w.srv))
-			if len(d) == 0 {
-				t.Error("nothing is seen")
-			}
-			t.Logf("%d differences, such as %q", len(d), d[:min(len(d), 3)])
+			t.Error("nothing is seen")
 		})
 	}
+}
+
+// brokenlyFollowed follows writers with rules that leave something out, and compares.
+func brokenlyFollowed(t *testing.T, rules source.LiveRules) []string {
+	t.Helper()
+	w := newWorld(t, testkit.Engine(t, "valkey-8.1"))
+	dst := testkit.StartServer(t, w.srv.Build)
+	fo := source.FollowOptions{Road: source.RoadCommands}
+	if rules.Forget > 0 {
+		fo.Road = source.RoadReplica
+	}
+	w.write(4)
+	r := follow(t, w.srv, dst, fo, rules)
+	r.following()
+	w.more(500)
+	w.halt()
+	r.drained()
+	return compare(content(t, dst), content(t, w.srv))
 }
 
 // More keys change than memory is to hold.

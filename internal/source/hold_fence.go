@@ -4,16 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"time"
 
 	"holdfast.dev/internal/resp"
 )
 
-// Fence makes a hold final: the server refuses writes from now on, those that
-// waited too, until UndoHold is called with what Fence returns. If it fails the
-// hold is as it was. It takes the place of Release.
+// lastingPause is for how long writes wait where they cannot be refused: ten years.
+const lastingPause = 10 * 365 * 24 * time.Hour
+
+// Fence makes a hold final: the server takes no writes from now on, not those that
+// waited either, until UndoHold is called with what Fence returns. Where we may not
+// configure it to refuse them, a pause without end makes them wait, and all clients are
+// hung up on, so that none waits that would be carried out one day. If it fails
+// the hold is as it was. It takes the place of Release.
 func (h *Hold) Fence(ctx context.Context) (HoldUndo, error) {
 	if h.means == HoldPause {
 		u, err := refuseWrites(ctx, h.opt)
+		if resp.IsServerError(err) {
+			u, err = pauseForGood(ctx, h.opt, err)
+		}
 		if err != nil {
 			return HoldUndo{}, errors.Join(err, hangUp(ctx, h.opt))
 		}
@@ -28,10 +38,26 @@ func (h *Hold) Fence(ctx context.Context) (HoldUndo, error) {
 	if h.conn != nil {
 		err = h.conn.Close()
 	}
-	if h.means == HoldPause {
+	if h.means == HoldPause && !h.undo.Paused {
 		err = errors.Join(err, h.letGo(ctx)) // what waited is looked at again, and refused
 	}
 	return h.undo, err
+}
+
+// pauseForGood has writes wait for good; why is what speaks against refusing them.
+func pauseForGood(ctx context.Context, opt resp.Options, why error) (HoldUndo, error) {
+	conn, err := resp.Dial(ctx, opt.WithDB(0))
+	if err != nil {
+		return HoldUndo{}, errors.Join(why, err)
+	}
+	_, err = conn.Do(ctx, "CLIENT", "PAUSE", strconv.FormatInt(lastingPause.Milliseconds(), 10), "WRITE")
+	if err = errors.Join(err, conn.Close()); err != nil {
+		return HoldUndo{}, errors.Join(why, err)
+	}
+	if err := hangUp(ctx, opt); err != nil { // those that wait go on waiting, and are to be told of
+		return HoldUndo{Paused: true, Waiting: true}, nil
+	}
+	return HoldUndo{Paused: true}, nil
 }
 
 // refuseWrites has writes refused over a connection of its own.

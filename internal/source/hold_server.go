@@ -30,7 +30,14 @@ type HoldUndo struct {
 	Value    string `json:"value"`
 	Lag      string `json:"lag"`
 	LagValue string `json:"lagValue"`
+	// Paused: writes wait for good, instead (Fence). Waiting: some that waited before could
+	// not be dropped, and would be carried out.
+	Paused  bool `json:"paused,omitempty"`
+	Waiting bool `json:"waiting,omitempty"`
 }
+
+// Any tells whether there is anything to put back.
+func (u HoldUndo) Any() bool { return u.Setting != "" || u.Paused }
 
 // errHeldBefore: somebody died holding.
 var errHeldBefore = errors.New("the server refuses writes already, since " + replicasSetting + " is " + heldReplicas +
@@ -87,16 +94,12 @@ func (h *Hold) Undo() (HoldUndo, bool) { return h.undo, h.means == HoldRefuse }
 // UndoHold puts back what a hold by refusal changed; a run that was killed
 // holding left it so. Doing it twice does no harm.
 func UndoHold(ctx context.Context, opt resp.Options, u HoldUndo) error {
-	if u.Setting == "" {
+	if !u.Any() {
 		return nil
 	}
 	conn, err := resp.Dial(ctx, opt.WithDB(0))
 	if err == nil {
-		_, err = conn.Do(ctx, "CONFIG", "SET", u.Setting, u.Value)
-		if err == nil && u.LagValue == "0" {
-			_, err = conn.Do(ctx, "CONFIG", "SET", u.Lag, u.LagValue)
-		}
-		err = errors.Join(err, conn.Close())
+		err = errors.Join(u.putBack(ctx, conn), conn.Close())
 	}
 	if err != nil {
 		return &stillHeld{fmt.Errorf("%s still refuses writes; put it back by %s: %w", opt, u, err)}
@@ -104,8 +107,27 @@ func UndoHold(ctx context.Context, opt resp.Options, u HoldUndo) error {
 	return nil
 }
 
+func (u HoldUndo) putBack(ctx context.Context, conn *resp.Conn) error {
+	if u.Paused {
+		_, err := conn.Do(ctx, "CLIENT", "UNPAUSE")
+		return err
+	}
+	_, err := conn.Do(ctx, "CONFIG", "SET", u.Setting, u.Value)
+	if err == nil && u.LagValue == "0" {
+		_, err = conn.Do(ctx, "CONFIG", "SET", u.Lag, u.LagValue)
+	}
+	return err
+}
+
 // String is the commands that put it back.
 func (u HoldUndo) String() string {
+	if u.Paused {
+		s := "CLIENT UNPAUSE; until then, or until it is restarted, writes wait without an answer, for it may not be configured to refuse them"
+		if u.Waiting {
+			s += ". CLIENT KILL TYPE normal before that, or writes that wait there now are carried out"
+		}
+		return s
+	}
 	s := fmt.Sprintf("CONFIG SET %s %s", u.Setting, u.Value)
 	if u.LagValue == "0" {
 		s += fmt.Sprintf(" and CONFIG SET %s 0", u.Lag)

@@ -37,6 +37,12 @@ type LiveOptions struct {
 	// SetNotifications allows to change notify-keyspace-events by CONFIG SET while
 	// reading, and back afterwards, where changes cannot be seen otherwise.
 	SetNotifications bool
+	// Through hands on what is read at once, with no spool: a key may come again, with a later
+	// value, or as deleted, and what came last of it counts once Entries has ended without an
+	// error. It is for targets that hold nothing else: a key that was there before
+	// could be replaced and then deleted. With PointInTime it is done only where writes can be held back
+	// for the cut, so that nothing is yielded where in the end there may be no instant.
+	Through bool
 	// Progress, if set, is called now and then from the goroutine of Entries.
 	Progress func(LiveProgress)
 }
@@ -100,7 +106,9 @@ type LiveReport struct {
 	Rounds int
 	// Restarts with their reasons.
 	Restarts []string
-	// Keys yielded; Reread counts values read more than once; Streams those read in the cut.
+	// Through: entries were handed on as they were read.
+	Through bool
+	// Keys yielded, or, with Through, those that the server counted at the instant; Reread counts values read more than once; Streams those read in the cut.
 	Keys, Reread, Streams int64
 	// Pieces counts large values read piece by piece, Large those read at once in
 	// the cut because they would not stand still; LargeBytes is the largest of these.
@@ -124,6 +132,8 @@ type LiveProgress struct {
 	// Keys read of about Total; Dirty ones wait to be read again.
 	Keys, Total, Dirty int64
 	Batch              int
+	// Through: keys are handed on as they are read.
+	Through bool
 }
 
 // Live reads a server that others write to, and yields every key as it was at
@@ -224,30 +234,51 @@ func (s *Live) Entries(ctx context.Context) iter.Seq2[*flow.Entry, error] {
 			return err
 		}
 		defer s.stop(nil)
+		direct := s.lo.Through
+		if direct && s.lo.PointInTime {
+			if direct, err = s.mayPause(ctx); err != nil {
+				return err
+			}
+		}
+		if direct {
+			t, err := newThrough(s.lo.Dir, yield)
+			if err != nil {
+				return err
+			}
+			return errors.Join(s.read(ctx, nil, t, yield), t.Close())
+		}
 		sp, err := newSpool(s.lo.Dir)
 		if err != nil {
 			return err
 		}
-		return errors.Join(s.read(ctx, sp, yield), sp.Close())
+		return errors.Join(s.read(ctx, sp, nil, yield), sp.Close())
 	})
 }
 
-// read makes attempts until one succeeds.
-func (s *Live) read(ctx context.Context, sp *spool, yield func(*flow.Entry) bool) error {
+// read makes attempts until one succeeds: by way of sp, or through t.
+func (s *Live) read(ctx context.Context, sp *spool, t *through, yield func(*flow.Entry) bool) error {
 	var reasons []string
+	var had string // the server that was seen to have keys
 	for {
 		a := newAttempt(s, sp)
-		a.rep.Restarts = reasons
+		a.through, a.rep.Through = t, t != nil
+		a.rep.Restarts, a.had = reasons, had
 		err := a.run(ctx)
+		if a.total > 0 {
+			had = a.id
+		}
 		s.setReport(&a.rep)
-		if err == nil {
+		if err == nil && t == nil {
 			return a.yield(ctx, yield)
+		}
+		if err == nil || errors.Is(err, errStop) {
+			return err
 		}
 		var again *restartError
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
-		if errors.Is(err, errNoCapture) {
+		if errors.Is(err, errNoCapture) && (t == nil || t.names.size() == 0) {
 			if s.lo.PointInTime {
 				return fmt.Errorf("cannot read %s at one instant: %w", s.opt, notesError(a.rep.Notes))
 			}
@@ -259,7 +290,7 @@ func (s *Live) read(ctx context.Context, sp *spool, yield func(*flow.Entry) bool
 		if reasons = append(reasons, err.Error()); len(reasons) > s.lo.MaxRestarts {
 			return fmt.Errorf("cannot read %s at one instant, it was begun %d times: %w", s.opt, len(reasons), err)
 		}
-		if err := sp.reset(); err != nil {
+		if err := a.forget(); err != nil {
 			return err
 		}
 		if err := s.rest(ctx, len(reasons)); err != nil {

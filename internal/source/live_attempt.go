@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"holdfast.dev/internal/flow"
@@ -43,10 +44,21 @@ type liveAttempt struct {
 	// the spool that large values are put together in then.
 	out *followOut
 	own *spool
+	// through, if set, hands on what is read, in place of sp and ix too.
+	through *through
+	// had is the identity of the server when an earlier attempt found keys; "" if none has.
+	had string
+	// keeping waits for who keeps the capture alive meanwhile; unkeep ends that.
+	keeping sync.WaitGroup
+	unkeep  context.CancelFunc
+	// count is how many keys the server had when it was last asked.
+	count int64
 	// taken are the changed keys that are being read.
 	taken takenKeys
 	// moved counts keys that changed while they were read and have to be read again.
 	moved int
+	// again: what is read was read before.
+	again bool
 	// strings is how they are read.
 	strings liveStrings
 	seed    maphash.Seed
@@ -92,7 +104,7 @@ type liveAttempt struct {
 
 func newAttempt(s *Live, sp *spool) *liveAttempt {
 	return &liveAttempt{
-		s: s, sp: sp, seed: maphash.MakeSeed(), limit: flow.NewLimiter(flow.Rate{Keys: int64(s.lo.Rate), Bytes: s.lo.BytesRate}), undo: func() error { return nil },
+		s: s, sp: sp, seed: maphash.MakeSeed(), limit: flow.NewLimiter(flow.Rate{Keys: int64(s.lo.Rate), Bytes: s.lo.BytesRate}), undo: func() error { return nil }, unkeep: func() {},
 		dbs: map[int]bool{}, streams: map[touched]int64{}, hot: map[touched]int64{}, marks: map[touched]*streamMark{}, tries: map[touched]int{},
 		entry: flow.Entry{Idle: -1, Freq: -1}, bigFrom: liveBig, size: 1 << 10, version: 9, db: -1,
 		rep: LiveReport{Consistency: PerKey, Capture: CaptureNone, Cut: CutNone},
@@ -106,9 +118,13 @@ func (a *liveAttempt) run(ctx context.Context) (err error) {
 	if err := a.open(ctx); err != nil {
 		return err
 	}
+	a.keepListening(ctx)
 	a.enter("scan")
 	begun := time.Now()
 	if err := a.scan(ctx); err != nil {
+		return err
+	}
+	if err := a.sweepStale(ctx); err != nil {
 		return err
 	}
 	a.rep.Scan = time.Since(begun)
@@ -130,7 +146,11 @@ func (a *liveAttempt) run(ctx context.Context) (err error) {
 			break
 		}
 	}
-	a.rep.IndexBytes, a.rep.SpoolBytes = a.ix.bytes(), a.sp.size()
+	if a.through != nil {
+		a.rep.SpoolBytes, a.rep.Keys = a.through.names.size(), a.count
+	} else {
+		a.rep.IndexBytes, a.rep.SpoolBytes = a.ix.bytes(), a.sp.size()
+	}
 	a.rep.BatchMin, a.rep.BatchMax = a.probe.bounds()
 	return nil
 }
@@ -169,11 +189,25 @@ func (a *liveAttempt) open(ctx context.Context) error {
 	if a.s.hooks.big > 0 {
 		a.bigFrom = a.s.hooks.big
 	}
-	if a.out == nil {
+	if err := a.sameServer(); err != nil {
+		return err
+	}
+	if !a.direct() {
 		a.ix = newIndex(a.sp, a.total)
 	}
 	a.probe = startProbe(ctx, a.s.opt, a.s.lo.Latency)
 	return nil
+}
+
+// direct: what is read goes on at once.
+func (a *liveAttempt) direct() bool { return a.out != nil || a.through != nil }
+
+// forget gives up what was read, so that another attempt can begin.
+func (a *liveAttempt) forget() error {
+	if a.through != nil {
+		return a.through.anew()
+	}
+	return a.sp.reset()
 }
 
 // listen opens the capture: the invalidations of client tracking where they can
@@ -278,9 +312,11 @@ func (a *liveAttempt) close() error {
 		a.probe.Close()
 	}
 	err := a.undo()
+	a.unkeep()
 	if a.cap != nil {
 		_ = a.cap.Close()
 	}
+	a.keeping.Wait() // what it asked has ended with the connection
 	if a.pipe != nil {
 		_ = a.pipe.Close()
 	}
@@ -352,8 +388,10 @@ func (a *liveAttempt) know(dbs []resp.Keyspace) {
 	for db := range a.dbs {
 		a.dbs[db] = false
 	}
+	a.count = 0
 	for _, db := range dbs {
 		a.dbs[db.DB] = db.Expires > 0
+		a.count += db.Keys
 	}
 }
 
@@ -401,6 +439,13 @@ func (a *liveAttempt) keep(e *flow.Entry) error {
 		a.noteSilent(e, true)
 		return a.out.keep(e)
 	}
+	if a.through != nil {
+		if a.again {
+			a.rep.Reread++
+		}
+		a.noteSilent(e, true)
+		return a.through.keep(e)
+	}
 	at, err := a.sp.add(e)
 	if err != nil {
 		return err
@@ -433,7 +478,7 @@ func (a *liveAttempt) noteSilent(e *flow.Entry, replaced bool) {
 
 // has tells whether a key was read. What goes out at once is not remembered.
 func (a *liveAttempt) has(db int, key []byte) (bool, error) {
-	if a.out != nil {
+	if a.direct() {
 		return false, nil
 	}
 	return a.ix.has(db, key)
@@ -445,6 +490,11 @@ func (a *liveAttempt) gone(db int, key []byte) error {
 		delete(a.streams, touched{db, string(key)})
 		delete(a.marks, touched{db, string(key)})
 		return a.out.gone(db, key)
+	}
+	if a.through != nil {
+		delete(a.streams, touched{db, string(key)})
+		delete(a.marks, touched{db, string(key)})
+		return a.through.gone(db, key)
 	}
 	was, err := a.ix.remove(db, key)
 	if was {
@@ -472,7 +522,14 @@ func (a *liveAttempt) tick() error {
 	if a.out != nil {
 		a.out.told(a)
 	} else if f := a.s.lo.Progress; f != nil {
-		f(LiveProgress{Phase: a.phase, Keys: a.ix.keys, Total: max(a.total, a.ix.keys), Dirty: int64(a.cap.size()), Batch: a.batch()})
+		p := LiveProgress{Phase: a.phase, Dirty: int64(a.cap.size()), Batch: a.batch(), Through: a.through != nil}
+		if p.Through {
+			p.Keys = a.through.sent
+		} else {
+			p.Keys = a.ix.keys
+		}
+		p.Total = max(a.total, p.Keys)
+		f(p)
 	}
 	return a.cap.keepAlive()
 }

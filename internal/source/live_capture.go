@@ -12,6 +12,9 @@ import (
 	"holdfast.dev/internal/resp"
 )
 
+// keepEvery so long the connection that tells of changes may be silent.
+const keepEvery = 5 * time.Second
+
 // anyDB stands for the database where the server does not tell which.
 const anyDB = -1
 
@@ -31,6 +34,8 @@ type capture struct {
 	wg      sync.WaitGroup
 	dead    chan struct{} // closed when nothing more will come
 	last    time.Time     // of the last question
+	// asking has questions sent in the order in which their answers are awaited.
+	asking sync.Mutex
 	// stream is what is listened to in place of conn, for CaptureReplica.
 	stream *replicaFeed
 
@@ -138,11 +143,14 @@ func (c *capture) Close() error {
 // ask sends n commands and has take look at each reply; it returns after the last.
 func (c *capture) ask(cmds []byte, n int, take func(*resp.Reply)) error {
 	q := &question{left: n, take: take, done: make(chan struct{})}
+	c.asking.Lock()
 	c.mu.Lock()
 	c.asked.push(q)
 	c.last = time.Now()
 	c.mu.Unlock()
-	if err := c.conn.SendBeside(cmds); err != nil {
+	err := c.conn.SendBeside(cmds)
+	c.asking.Unlock()
+	if err != nil {
 		// The connection is cut; the reader says so.
 		<-c.dead
 		return c.lost()
@@ -193,7 +201,10 @@ func (c *capture) keepAlive() error {
 	if c.stream != nil {
 		return c.lost()
 	}
-	if time.Since(c.last) < 5*time.Second {
+	c.mu.Lock()
+	quiet := time.Since(c.last)
+	c.mu.Unlock()
+	if quiet < keepEvery {
 		return c.lost()
 	}
 	return c.sync()

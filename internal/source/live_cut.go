@@ -40,8 +40,9 @@ func (a *liveAttempt) cut(ctx context.Context, try int) (bool, error) {
 		return false, err
 	}
 	if a.s.hooks.cut == "" || a.s.hooks.cut == CutPause {
+		letGo := a.holdBack()
 		done, possible, err := a.pauseCut(ctx)
-		if done || err != nil {
+		if err = letGo(err); done || err != nil {
 			return done, err
 		}
 		if possible && try+1 < pauseTries {
@@ -59,8 +60,9 @@ func (a *liveAttempt) cut(ctx context.Context, try int) (bool, error) {
 		a.note("streams and large values of %d bytes that change are too many for one transaction", c.bytes)
 		return true, a.settle(ctx)
 	}
+	letGo := a.holdBack()
 	done, err := a.execCut(ctx)
-	if err != nil || done {
+	if err = letGo(err); err != nil || done {
 		return done, err
 	}
 	return true, a.settle(ctx)

@@ -62,6 +62,8 @@ func (a *liveAttempt) rounds(ctx context.Context) error {
 // round reads the keys that changed, once.
 func (a *liveAttempt) round(ctx context.Context) error {
 	a.rep.Rounds++
+	a.again = true
+	defer func() { a.again = false }()
 	if a.out != nil {
 		was := a.out.refreshing
 		a.out.refreshing = true

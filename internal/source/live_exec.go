@@ -63,7 +63,7 @@ func (a *liveAttempt) execCut(ctx context.Context) (bool, error) {
 			a.note("in %d tries there was no moment without a write between taking what had changed and reading it", try)
 			return false, nil
 		}
-		if err := a.tick(); err != nil {
+		if err := errors.Join(a.relieve(), a.tick()); err != nil {
 			return false, err
 		}
 		// What came while it was tried is dirty already. Too much of it means that
@@ -199,6 +199,10 @@ func (t *execTry) judge() {
 		if _, known := t.a.dbs[db.DB]; !known || db.Expires > 0 && !t.a.dbs[db.DB] {
 			t.exact = false
 		}
+	}
+	t.a.count = 0
+	for _, db := range t.dbs {
+		t.a.count += db.Keys
 	}
 	if !t.exact {
 		// What was taken was not read in that database, or without its expiry.

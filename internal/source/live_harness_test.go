@@ -54,8 +54,9 @@ type world struct {
 	mu   sync.Mutex
 	log  map[int64]tx
 	errs []error
-	// extra is run by a writer as a transaction, once.
+	// extra is run by a writer as a transaction, once; ran is how many of them were.
 	extra chan tx
+	ran   atomic.Int64
 	count atomic.Int64
 }
 
@@ -180,9 +181,10 @@ func (w *world) writer(id int) error {
 	seq := 0
 	for !w.stop.Load() {
 		seq++
-		t := w.transaction(rnd, id, seq)
+		t, extra := w.transaction(rnd, id, seq), int64(0)
 		select {
 		case t = <-w.extra:
+			extra = 1
 		default:
 		}
 		cmds := resp.AppendCommand(nil, "MULTI")
@@ -214,8 +216,17 @@ func (w *world) writer(id int) error {
 		w.log[r.Elems[0].Int] = t
 		w.mu.Unlock()
 		w.count.Add(1)
+		w.ran.Add(extra)
 	}
 	return nil
+}
+
+// also has a writer run a transaction, and returns when it was run.
+func (w *world) also(t tx) {
+	w.t.Helper()
+	before := w.ran.Load()
+	w.extra <- t
+	testkit.Wait(w.t, time.Minute, func() bool { return w.ran.Load() > before }, "the transaction to be run")
 }
 
 const transfer = `local n = tonumber(ARGV[1])
@@ -342,7 +353,9 @@ func shoot(ctx context.Context, src *source.Live, version int) (*shot, error) {
 		entries = append(entries, e.Clone())
 	}
 	s := &shot{report: src.Report(), took: time.Since(begun)}
-	if int64(len(entries)) != s.report.Keys {
+	if s.report.Through {
+		entries = last(entries)
+	} else if int64(len(entries)) != s.report.Keys {
 		return nil, fmt.Errorf("%d entries, the report says %d", len(entries), s.report.Keys)
 	}
 	sort.SliceStable(entries, func(i, j int) bool { return entries[i].DB < entries[j].DB })
@@ -362,6 +375,20 @@ func shoot(ctx context.Context, src *source.Live, version int) (*shot, error) {
 	}
 	s.file = b.Bytes()
 	return s, nil
+}
+
+// last is what a target holds that was written all that came, in that order.
+func last(all []flow.Entry) (out []flow.Entry) {
+	at := map[flow.Key]int{}
+	for i, e := range all {
+		at[flow.Key{DB: e.DB, Name: string(e.Key)}] = i
+	}
+	for i, e := range all {
+		if !e.Deleted && at[flow.Key{DB: e.DB, Name: string(e.Key)}] == i {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // fileVersion is the RDB version that a build writes.

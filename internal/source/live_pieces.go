@@ -101,7 +101,7 @@ func (a *liveAttempt) piecewise(ctx context.Context, db int, key []byte, size in
 // is whole, so that its size takes no memory.
 func (a *liveAttempt) together(e *flow.Entry, p *piece, read func() error) (err error) {
 	sp := a.sp
-	if a.out != nil {
+	if a.direct() {
 		if a.own == nil {
 			if a.own, err = newSpool(a.s.lo.Dir); err != nil {
 				return err
@@ -122,7 +122,7 @@ func (a *liveAttempt) together(e *flow.Entry, p *piece, read func() error) (err 
 		return err
 	}
 	a.rep.Pieces++
-	if a.out == nil {
+	if !a.direct() {
 		return a.filed(e, p.value.at)
 	}
 	return errors.Join(a.outOf(e, p.value), a.own.reset())

@@ -17,6 +17,7 @@ import (
 const (
 	probeEvery  = time.Millisecond
 	probeWindow = 50
+	probeGrow   = 16 // pings in a window while the budget was never left
 	probeFirst  = 30 // pings before reading begins
 	batchFirst  = 50
 	batchLeast  = 32
@@ -50,7 +51,11 @@ func startProbe(ctx context.Context, opt resp.Options, budget time.Duration) *pr
 	p.wg.Go(func() {
 		defer func() { _ = conn.Close() }() // only PINGs went over it
 		for ctx.Err() == nil {
-			slow := p.window(ctx, conn, probeWindow)
+			pings := probeGrow
+			if p.slowed {
+				pings = probeWindow
+			}
+			slow := p.window(ctx, conn, pings)
 			if slow == 0 {
 				return
 			}

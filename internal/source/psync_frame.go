@@ -41,12 +41,34 @@ type marked struct {
 	buf  []byte
 	// buf[from:safe] is data; buf[safe:to] may be the beginning of the mark.
 	from, safe, to int
-	ended          bool
-	err            error
+	// skip is by how far the search may go on where a byte stands at the mark's end:
+	// nearly always by all of its length, so that few bytes are looked at.
+	skip  [256]uint8
+	ended bool
+	err   error
 }
 
 func newMarked(r io.Reader, mark string) *marked {
-	return &marked{r: r, mark: []byte(mark), buf: make([]byte, streamBuffer)}
+	m := &marked{r: r, mark: []byte(mark), buf: make([]byte, streamBuffer)}
+	for i := range m.skip {
+		m.skip[i] = markLen
+	}
+	for i := range markLen - 1 {
+		m.skip[mark[i]] = uint8(markLen - 1 - i)
+	}
+	return m
+}
+
+// find is where the mark begins in b, -1 if it is not there.
+func (m *marked) find(b []byte) int {
+	for end := markLen - 1; end < len(b); {
+		c := b[end]
+		if c == m.mark[markLen-1] && bytes.Equal(b[end+1-markLen:end+1], m.mark) {
+			return end + 1 - markLen
+		}
+		end += int(m.skip[c])
+	}
+	return -1
 }
 
 func (m *marked) Read(p []byte) (int, error) {
@@ -73,7 +95,7 @@ func (m *marked) more() {
 	n, err := m.r.Read(m.buf[m.to:])
 	m.to += n
 	m.from, m.err = 0, err
-	if at := bytes.Index(m.buf[:m.to], m.mark); at >= 0 {
+	if at := m.find(m.buf[:m.to]); at >= 0 {
 		m.safe, m.ended = at, true
 		return
 	}

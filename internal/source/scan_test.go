@@ -160,7 +160,7 @@ func TestScanInClusterMode(t *testing.T) {
 }
 
 func TestScanDoesNotTouch(t *testing.T) {
-	s := testkit.StartServer(t, testkit.Engine(t, "valkey-8.1"), testkit.Config("maxmemory-policy allkeys-lfu"))
+	s := testkit.StartServer(t, testkit.Engine(t, "valkey-8.1"), testkit.Config("maxmemory-policy allkeys-lfu", "lfu-decay-time 0"))
 	s.Must("SET", "k", "v")
 	before := s.Must("OBJECT", "FREQ", "k")
 	for range 30 {
