@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,8 +30,9 @@ type Options struct {
 	JournalLimit int64
 	// Hold is how writes are held back at the source.
 	Hold source.HoldOptions
-	// Announce is that of sink.FollowerOptions.
-	Announce func(addr string) string
+	// Announce and Certificate are those of sink.FollowerOptions.
+	Announce    func(addr string) string
+	Certificate *tls.Certificate
 	// Progress is called twice a second while Run runs.
 	Progress func(Status)
 

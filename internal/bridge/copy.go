@@ -67,8 +67,11 @@ func (b *Bridge) call(ctx context.Context) (*sink.Link, error) {
 	first, cancel := context.WithTimeoutCause(ctx, callTimeout, errNoCall)
 	defer cancel()
 	l, err := b.follower.Accept(first)
+	undo := context.WithoutCancel(ctx)
+	if errors.Is(err, sink.ErrNoReplicaOf) {
+		return nil, errors.Join(err, b.follower.Release(undo))
+	}
 	if errors.Is(err, errNoCall) {
-		undo := context.WithoutCancel(ctx)
 		err = fmt.Errorf("%w: %s was told to follow us and did not come within %s: it cannot reach us", sink.ErrNoReplicaOf, b.opt.Target, callTimeout)
 		return nil, errors.Join(err, b.follower.Release(undo))
 	}

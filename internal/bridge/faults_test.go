@@ -75,7 +75,7 @@ func TestTargetTakenAway(t *testing.T) {
 // A source whose link is cut in the middle of its snapshot, in the stream, and for good
 // for a while.
 func TestSourceCut(t *testing.T) {
-	a := testkit.StartServer(t, testkit.Engine(t, "redis-8.0"), quick())
+	a := testkit.StartServer(t, testkit.Engine(t, "redis-8.0"), quick(), testkit.Config("repl-backlog-size 64mb"))
 	b := testkit.StartServer(t, testkit.Engine(t, "valkey-8.1"))
 	w := write(t, a, 2, false)
 	w.more(t, 5000)

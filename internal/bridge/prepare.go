@@ -29,7 +29,7 @@ func (b *Bridge) enter() (unlock func(), err error) {
 // prepare looks at both servers and has the target follow us, if that can work.
 func (b *Bridge) prepare(ctx context.Context) (err error) {
 	f, err := sink.NewFollower(ctx, b.opt.Target, sink.FollowerOptions{
-		ReplaceAll: b.opt.ReplaceAll, TakeReplicas: b.opt.TakeReplicas, Announce: b.opt.Announce, Undo: b.state.Undo,
+		ReplaceAll: b.opt.ReplaceAll, TakeReplicas: b.opt.TakeReplicas, Announce: b.opt.Announce, Certificate: b.opt.Certificate, Undo: b.state.Undo,
 		Resume: func(replID string) bool { return b.state.ReplID != "" && replID == b.state.ReplID },
 	})
 	if err != nil {

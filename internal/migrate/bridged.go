@@ -136,7 +136,7 @@ func (h *heldBridge) Release(ctx context.Context) error { return h.b.Release(ctx
 // Fence has the source refuse writes for good.
 func (h *heldBridge) Fence(ctx context.Context) (string, error) {
 	u, err := h.h.Fence(ctx)
-	if u.Setting == "" {
+	if !u.Any() {
 		return "", err
 	}
 	return undoText("the source", u), err

@@ -25,6 +25,9 @@ type Record struct {
 	Source string `json:"source"`
 	Target string `json:"target"`
 	Road   string `json:"road"`
+	// SourceNodes and TargetNodes are the ids of the clusters' nodes, where these are clusters.
+	SourceNodes []string `json:"sourceNodes,omitempty"`
+	TargetNodes []string `json:"targetNodes,omitempty"`
 	// Settings are all else that must not change on the way.
 	Settings string    `json:"settings"`
 	Began    time.Time `json:"began"`
@@ -90,6 +93,20 @@ func (c *Checkpoint) load() error {
 	}
 	c.Found = true
 	return nil
+}
+
+// HasCheckpoint tells whether a migration has noted anything in a directory.
+func HasCheckpoint(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, recordName))
+	return err == nil
+}
+
+// ReadRecord reads what a migration noted in a directory, which it may be working in;
+// false where there is nothing that can be read.
+func ReadRecord(dir string) (*Record, bool) {
+	c := Checkpoint{dir: dir}
+	err := c.load()
+	return &c.Record, err == nil && c.Found
 }
 
 // Dir is the directory; a carrier may keep files of its own there.

@@ -182,7 +182,7 @@ func (h *heldPrimaries) Fence(ctx context.Context) (string, error) {
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", h.addrs[i], err))
 		}
-		if u.Setting != "" { // it refuses writes, whatever failed besides
+		if u.Any() { // it takes no writes, whatever failed besides
 			list = append(list, undoText(h.addrs[i], u))
 		}
 	}
