@@ -92,10 +92,18 @@ func familyChild(args []string) error {
 }
 
 // headlessChild ends the thread that stands for the process at once, and the others
-// after longer than a lock without a holder is looked at.
-func headlessChild([]string) error {
+// after longer than a lock without a holder is looked at, from when the file args[0] is
+// there. It makes the file args[1] before.
+func headlessChild(args []string) error {
 	go func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); <-tick.C {
+			if _, err := os.Stat(args[0]); err == nil {
+				break
+			}
+		}
 		<-time.After(2 * settle)
+		_ = os.WriteFile(args[1], nil, 0o600) // it is missed if this fails
 		os.Exit(0)
 	}()
 	_, _, err := syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
@@ -151,18 +159,24 @@ func exitChild(args []string) error {
 	return nil
 }
 
-// linesChild writes numbered lines as fast as it can.
+// linesChild writes numbered lines as fast as it can: args[0] of them, and up to fifty
+// times more until the file args[1] exists, into which it writes how many there were.
 func linesChild(args []string) error {
-	n, err := strconv.Atoi(args[0])
+	least, err := strconv.Atoi(args[0])
 	if err != nil {
 		return err
 	}
-	for i := range n {
-		if _, err := fmt.Printf("line %08d %s\n", i, strings.Repeat("x", i%60)); err != nil {
+	n := 0
+	for enough := false; !enough; n++ {
+		if _, err := fmt.Printf("line %08d %s\n", n, strings.Repeat("x", n%60)); err != nil {
 			return err
 		}
+		if n >= least && n%1000 == 0 {
+			_, err := os.Stat(args[1])
+			enough = err == nil || n > 50*least
+		}
 	}
-	return nil
+	return os.WriteFile(args[1], []byte(strconv.Itoa(n)), 0o600)
 }
 
 // supervisorChild starts a sleeper under args[1] and prints its Ref. With "die" it
@@ -198,12 +212,18 @@ func spec(dir, id string, args ...string) Spec {
 // newTest makes a supervisor whose children are all gone after the test.
 func newTest(t *testing.T, dir string) *Supervisor {
 	t.Helper()
-	s, err := New(Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	return newTestOf(t, Options{Dir: dir})
+}
+
+func newTestOf(t *testing.T, o Options) *Supervisor {
+	t.Helper()
+	o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		stopAll(t, dir)
+		stopAll(t, o.Dir)
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}

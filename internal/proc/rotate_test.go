@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -76,11 +77,12 @@ func TestRotate(t *testing.T) {
 // TestRotateUnderLoad rotates as fast as it can while a process writes as fast as
 // it can. On file systems that can drop the front of a file not a byte is lost.
 func TestRotateUnderLoad(t *testing.T) {
-	const lines, keep = 400000, 10000
+	const least, keep, load = 400000, 10000, 5
 	dir := runDir(t)
-	s := newTest(t, dir)
-	ref := start(t, s, spec(dir, "a", "lines", fmt.Sprint(lines)))
-	rotations := 0
+	enough := filepath.Join(t.TempDir(), "enough")
+	s := newTestOf(t, Options{Dir: dir, LogBytes: 1 << 40}) // it leaves the rotating to us
+	ref := start(t, s, spec(dir, "a", "lines", fmt.Sprint(least), enough))
+	rotations, told := 0, false
 	for over := false; !over; {
 		select {
 		case <-s.Done(ref):
@@ -94,9 +96,22 @@ func TestRotateUnderLoad(t *testing.T) {
 		if len(glob(t, ref.Log)) > before {
 			rotations++
 		}
+		if rotations >= load && !told { // until then the writer goes on, however little time we get
+			told = true
+			if err := os.WriteFile(enough, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	if exit, _ := s.LastExit("a"); exit.Code != 0 {
 		t.Fatalf("the writer: %v", exit)
+	}
+	if !told {
+		t.Fatalf("%d rotations: that was no load", rotations)
+	}
+	lines, err := strconv.Atoi(read(t, enough))
+	if err != nil {
+		t.Fatal(err)
 	}
 	got := joined(t, ref.Log, len(glob(t, ref.Log)))
 	n, missing := 0, 0
@@ -109,9 +124,6 @@ func TestRotateUnderLoad(t *testing.T) {
 	}
 	missing += lines - n
 	t.Logf("%d rotations, %d of %d lines missing", rotations, missing, lines)
-	if rotations < 5 {
-		t.Error("that was no load")
-	}
 	if lossless(t, ref.Log) && missing > 0 {
 		t.Errorf("%d lines are lost", missing)
 	}

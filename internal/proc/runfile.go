@@ -19,6 +19,8 @@ const (
 	// settle is how long a lock without a holder is looked at again. While any
 	// process is forked it inherits our descriptors until it calls exec.
 	settle = time.Second
+	// leastLooks is how often at least: on a machine that stood still a second is nothing.
+	leastLooks = 10
 )
 
 // runFile is the open file of an identity. Its lock is held by the process that

@@ -60,7 +60,7 @@ func (s *Supervisor) start(ctx context.Context, spec Spec) (Ref, error) {
 // is ours. Otherwise a zero ref means that only descendants of it are left.
 func (s *Supervisor) holder(ctx context.Context, run *runFile, id string) (ref Ref, free bool, err error) {
 	began := time.Now()
-	for {
+	for look := 1; ; look++ {
 		ending := run.ending() // before the lock is tried: then what ends in between is no mystery
 		if free, err = run.tryLock(); free || err != nil {
 			return Ref{}, free, err
@@ -69,7 +69,7 @@ func (s *Supervisor) holder(ctx context.Context, run *runFile, id string) (ref R
 		if err != nil || found > 0 {
 			return ref, false, err
 		}
-		if wait := time.Since(began); wait > killWait || wait > settle && !ending {
+		if wait := time.Since(began); wait > killWait || wait > settle && look > leastLooks && !ending {
 			return Ref{}, false, fmt.Errorf("%w: %s is locked", ErrUnknownHolder, run.path)
 		}
 		if err := pause(ctx, 5*time.Millisecond); err != nil {

@@ -178,6 +178,7 @@ func remaining(run *runFile, group int) (left []int, free bool, err error) {
 func (s *Supervisor) sweep(ctx context.Context, run *runFile, group int) error {
 	give := time.Now().Add(killWait)
 	settled := time.Now().Add(settle)
+	unseen := 0
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		ending := run.ending() // first: then what ends in between is no mystery
 		left, free, err := remaining(run, group)
@@ -187,7 +188,10 @@ func (s *Supervisor) sweep(ctx context.Context, run *runFile, group int) error {
 		if free && len(left) == 0 {
 			return nil
 		}
-		if len(left) == 0 && time.Now().After(settled) && !ending {
+		if unseen++; len(left) > 0 {
+			unseen = 0
+		}
+		if unseen > leastLooks && time.Now().After(settled) && !ending {
 			return fmt.Errorf("%w: %s is locked", ErrUnknownHolder, run.path)
 		}
 		for _, pid := range left {
