@@ -15,6 +15,9 @@ type Buckets interface {
 	// Open returns the store of a bucket that exists and is in region: otherwise
 	// ErrNoSuchBucket, ErrAccessDenied or a *RegionError.
 	Open(ctx context.Context, region, bucket string) (Store, error)
+	// Access tells what a bucket of region, which Open has found, lets a canonical
+	// user do.
+	Access(ctx context.Context, region, bucket, user string) (Access, error)
 }
 
 const arnPrefix = "arn:aws:s3:::"

@@ -44,7 +44,7 @@ func (d *dir) newPartial() (*os.File, error) {
 	if err := os.MkdirAll(tmp, 0o700); err != nil {
 		return nil, err
 	}
-	d.sweep.Do(func() { sweepPartials(tmp) })
+	d.sweep.Do(func() { sweepPartials(tmp, isYoung) })
 	f, err := os.CreateTemp(tmp, "object-*")
 	if err != nil {
 		return nil, err
@@ -58,27 +58,20 @@ func (d *dir) newPartial() (*os.File, error) {
 // sweepPartials removes the temporary files of writers that are gone. What it
 // cannot remove stays for the next time: it is in nobody's way. A file that a
 // writer has made and not locked yet is spared by its age.
-func sweepPartials(tmp string) {
+func sweepPartials(tmp string, spared func(fs.FileInfo) bool) {
 	entries, err := os.ReadDir(tmp)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		path := filepath.Join(tmp, e.Name())
 		st, err := e.Info()
-		if err != nil || !st.Mode().IsRegular() || isYoung(st) {
-			continue
+		if err == nil && st.Mode().IsRegular() && !spared(st) {
+			removeUnlocked(filepath.Join(tmp, e.Name()))
 		}
-		f, err := os.Open(path)
-		if err != nil {
-			continue
-		}
-		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-			_ = os.Remove(path)
-		}
-		_ = f.Close()
 	}
 }
+
+func anyAge(fs.FileInfo) bool { return false }
 
 func isYoung(st fs.FileInfo) bool { return time.Since(st.ModTime()) < time.Minute }
 

@@ -107,6 +107,10 @@ func (e *external) Open(ctx context.Context, region, bucket string) (Store, erro
 	return S3(e.client(region), bucket, ""), nil
 }
 
+func (e *external) Access(ctx context.Context, region, bucket, user string) (Access, error) {
+	return AskAccess(ctx, e.client(region), bucket, user)
+}
+
 // bucketFault maps the answer to a question about the bucket itself, where not
 // found means the bucket.
 func bucketFault(bucket, region string, err error) error {

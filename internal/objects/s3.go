@@ -41,24 +41,18 @@ func (b *bucketStore) name(key string) (*string, error) {
 }
 
 func (b *bucketStore) Stat(ctx context.Context, key string) (Info, error) {
-	info, _, err := b.head(ctx, key)
-	return info, err
-}
-
-// head also returns the mark that our own writer left on the object.
-func (b *bucketStore) head(ctx context.Context, key string) (Info, string, error) {
 	name, err := b.name(key)
 	if err != nil {
-		return Info{}, "", err
+		return Info{}, err
 	}
 	out, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.bucket, Key: name})
 	if err != nil {
-		return Info{}, "", b.fault("stat", key, err)
+		return Info{}, b.fault("stat", key, err)
 	}
 	return Info{
 		Key: key, Size: aws.ToInt64(out.ContentLength),
-		ETag: unquote(out.ETag), ModTime: aws.ToTime(out.LastModified),
-	}, out.Metadata[markHeader], nil
+		ETag: unquote(out.ETag), ModTime: aws.ToTime(out.LastModified), Mark: out.Metadata[markHeader],
+	}, nil
 }
 
 func (b *bucketStore) Open(ctx context.Context, key string, offset int64) (io.ReadCloser, Info, error) {

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -34,6 +35,7 @@ const (
 	// markHeader is user metadata: a random mark by which a writer knows its own
 	// object again, when the answer to a conditional write was lost and the
 	// repetition is refused because of the first.
+	// The writer's owner may choose it, to know the object again in another process.
 	markHeader = "holdfast-writer"
 )
 
@@ -55,7 +57,7 @@ func (b *bucketStore) Create(ctx context.Context, key string, opts PutOptions) (
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(partsInFlight)
 	return &bucketWriter{
-		store: b, key: key, name: name, opts: opts, mark: rand.Text(), sum: sha256.New(), crc: crc64.New(nvme),
+		store: b, key: key, name: name, opts: opts, mark: cmp.Or(opts.Mark, rand.Text()), sum: sha256.New(), crc: crc64.New(nvme),
 		checked: b.client.Options().RequestChecksumCalculation != aws.RequestChecksumCalculationWhenRequired,
 		group:   group, ctx: func() context.Context { return gctx },
 		base: func() context.Context { return ctx },
@@ -182,6 +184,10 @@ func (w *bucketWriter) upload(body []byte, part *types.CompletedPart) error {
 }
 
 func (w *bucketWriter) begin() error {
+	begun := Upload{Key: w.key, At: time.Now()}
+	if err := w.note(begun); err != nil {
+		return err
+	}
 	in := &s3.CreateMultipartUploadInput{
 		Bucket: &w.store.bucket, Key: w.name, Metadata: map[string]string{markHeader: w.mark},
 	}
@@ -193,6 +199,17 @@ func (w *bucketWriter) begin() error {
 		return w.store.fault("create", w.key, err)
 	}
 	w.id = out.UploadId
+	begun.ID = aws.ToString(w.id)
+	return w.note(begun)
+}
+
+func (w *bucketWriter) note(u Upload) error {
+	if w.opts.Note == nil {
+		return nil
+	}
+	if err := w.opts.Note(w.ctx(), u); err != nil {
+		return fmt.Errorf("cannot note the upload of object %s: %w", w.key, err)
+	}
 	return nil
 }
 
@@ -209,13 +226,7 @@ func (w *bucketWriter) Abort() error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.base()), abortTime)
 	defer cancel()
-	_, err := w.store.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
-		Bucket: &w.store.bucket, Key: w.name, UploadId: w.id,
-	})
-	if code, status, _ := s3Error(err); code == "NoSuchUpload" || status == http.StatusNotFound {
-		return nil
-	}
-	return w.store.fault("abort", w.key, err)
+	return w.store.abort(ctx, w.name, aws.ToString(w.id))
 }
 
 func (w *bucketWriter) Commit(ctx context.Context) (Info, error) {
@@ -231,9 +242,9 @@ func (w *bucketWriter) Commit(ctx context.Context) (Info, error) {
 	}
 	w.done = true
 	w.buf = nil
-	info, mark, err := w.store.head(ctx, w.key)
+	info, err := w.store.Stat(ctx, w.key)
 	switch {
-	case err != nil, mark != w.mark:
+	case err != nil, info.Mark != w.mark:
 		// It is stored; it just cannot be looked at, or somebody has replaced it since.
 		info = Info{Key: w.key, Size: w.size, ETag: w.etag, ModTime: time.Now()}
 	case info.Size != w.size:
@@ -299,8 +310,8 @@ func (w *bucketWriter) landed(ctx context.Context, code string, status int) bool
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 	defer cancel()
-	_, mark, err := w.store.head(ctx, w.key)
-	return err == nil && mark == w.mark
+	info, err := w.store.Stat(ctx, w.key)
+	return err == nil && info.Mark == w.mark
 }
 
 // absent stands in for the condition where a service has none. It is not race-free.

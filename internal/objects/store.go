@@ -21,6 +21,8 @@ type Info struct {
 	// SHA256 is the lower-case hexadecimal digest of the content. Commit always
 	// fills it; Stat, List and Open leave it empty.
 	SHA256 string
+	// Mark is what PutOptions.Mark left on the object. Stat alone fills it.
+	Mark string
 }
 
 // PutOptions say how an object is written.
@@ -28,6 +30,29 @@ type PutOptions struct {
 	// IfAbsent makes the write fail with ErrExist when the key is taken, both
 	// early (in Create, to spare the work) and, decisively, in Commit.
 	IfAbsent bool
+	// Mark is kept with an object in a bucket, so that its writer knows it again. An
+	// empty one stands for a mark by chance. Dir keeps none.
+	Mark string
+	// Note is told of a multipart upload twice, before it is begun and, with its ID,
+	// before its first part is sent. Whoever writes it down can end the upload of a
+	// writer that died (Abandoner). An error ends the writing. Nil: nobody is told.
+	Note func(ctx context.Context, u Upload) error
+}
+
+// Upload is a multipart upload to a bucket: bytes that are kept there, seen by nobody,
+// until it is completed or ended.
+type Upload struct {
+	Key string
+	ID  string // empty until the service has given one
+	At  time.Time
+}
+
+// Abandoner is a Store that keeps what dead writers have uploaded.
+type Abandoner interface {
+	// Abandon ends an upload that a Note was told of. One without an ID is looked for:
+	// the uploads of exactly its key that began since and have no part yet. That there
+	// is none is no error.
+	Abandon(ctx context.Context, u Upload) error
 }
 
 // Store is one place that keeps objects.

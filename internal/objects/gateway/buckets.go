@@ -157,3 +157,7 @@ func (e embedded) Open(ctx context.Context, region, bucket string) (objects.Stor
 	}
 	return objects.S3(e.pool.Client(region), bucket, ""), nil
 }
+
+func (e embedded) Access(ctx context.Context, region, bucket, user string) (objects.Access, error) {
+	return objects.AskAccess(ctx, e.pool.Client(region), bucket, user)
+}

@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"errors"
+	"net/http"
 	"sync"
 
 	"github.com/versity/versitygw/auth"
+	"github.com/versity/versitygw/s3err"
 )
 
 // keyring tells the server library who may enter. Every key acts for the one
@@ -58,15 +60,15 @@ func (k *keyring) BucketOwner() auth.Account {
 	return auth.Account{Access: k.account, Role: auth.RoleAdmin}
 }
 
-// ResolveAccounts returns those of ids that are not the account.
+// ResolveAccounts refuses what nobody can be granted: see grantee. It never names
+// an id as missing, since the server library would answer that as its own failure.
 func (k *keyring) ResolveAccounts(ids []string) ([]string, error) {
-	missing := []string{}
 	for _, id := range ids {
-		if id != k.account {
-			missing = append(missing, id)
+		if _, ok := grantee(id); !ok && id != k.account {
+			return nil, s3err.APIError{Code: "InvalidArgument", Description: "Invalid id", HTTPStatusCode: http.StatusBadRequest}
 		}
 	}
-	return missing, nil
+	return nil, nil
 }
 
 // ListUserAccounts names the one account.
