@@ -133,6 +133,9 @@ type ParameterGroup struct {
 // DefaultParameterGroup names the family's default group for caches without cluster mode.
 func DefaultParameterGroup(family string) string { return defaultPrefix + family }
 
+// ClusterParameterGroup names the family's default group for caches with cluster mode.
+func ClusterParameterGroup(family string) string { return defaultPrefix + family + clusterSuffix }
+
 // ParameterGroups are the default groups of all families, by name.
 func ParameterGroups() []ParameterGroup {
 	var out []ParameterGroup

@@ -24,6 +24,9 @@ type Settings struct {
 	NetworkType             string // "ipv4"
 	IPDiscovery             string // "ipv4"
 	Tags                    []Tag
+	// AtRestEncryption has snapshots sealed, with KmsKeyID where one was named.
+	AtRestEncryption bool   `json:",omitempty"`
+	KmsKeyID         string `json:",omitempty"`
 }
 
 // Address is where something answers.
@@ -46,8 +49,18 @@ type Seed struct {
 	Bytes int64
 
 	// Observed: Manifest says what was loaded, once it was; Verified that the
-	// live node was compared with it.
+	// live node was compared with it, or, in cluster mode, every primary with its part.
 	Manifest *Manifest `json:",omitempty"`
+	Verified bool
+	// Percent is how much of the data has been read.
+	Percent int `json:",omitempty"`
+	// Shards are the parts that the data was divided into, in cluster mode, by node group.
+	Shards map[string]SeedShard `json:",omitempty"`
+}
+
+// SeedShard is what a seed put into one node group.
+type SeedShard struct {
+	Manifest Manifest
 	Verified bool
 }
 
@@ -65,21 +78,30 @@ type ReplicationGroup struct {
 	Description string
 	Settings
 	// Members are the ids of the cache clusters, in the order of their numbers.
-	Members             []string
+	Members []string
+	// ClusterEnabled tells that the keys are spread over NodeGroups by their slots.
+	// Without it there is one node group, which Shards makes up.
+	ClusterEnabled      bool        `json:",omitempty"`
+	NodeGroups          []NodeGroup `json:",omitempty"`
 	AutomaticFailover   bool
 	MultiAZ             bool
 	SnapshottingCluster string
-	Seed                *Seed `json:",omitempty"`
-	CreatedAt           time.Time
-	Deletion            *Deletion `json:",omitempty"`
+	// Automatic is what is remembered of the daily backups.
+	Automatic AutomaticBackups `json:",omitzero"`
+	Seed      *Seed            `json:",omitempty"`
+	CreatedAt time.Time
+	Deletion  *Deletion `json:",omitempty"`
 
 	Status Status
 	// Reason is why the status is a failed one.
 	Reason string
-	// Primary is the id of the member that is primary.
+	// Primary is the id of the member that is primary; in cluster mode each of
+	// NodeGroups has its own and this is empty.
 	Primary string
-	// PrimaryEndpoint and ReaderEndpoint keep their address for the life of the group.
+	// PrimaryEndpoint and ReaderEndpoint keep their address for the life of the group;
+	// in cluster mode ConfigurationEndpoint does, in their place.
 	PrimaryEndpoint, ReaderEndpoint Address
+	ConfigurationEndpoint           Address `json:",omitzero"`
 	// Secret is the password of Holdfast's own administrator on every node of
 	// the group. It is never shown.
 	Secret string
@@ -93,6 +115,8 @@ func (g *ReplicationGroup) Key() string { return Key(g.Region, g.ID) }
 type CacheCluster struct {
 	Region, ID string
 	GroupID    string // "" when it stands alone
+	// NodeGroupID is the shard of a member of a group in cluster mode; see ShardID.
+	NodeGroupID string `json:",omitempty"`
 	Settings
 	Zone      string // availability zone, "us-east-1a"
 	Seed      *Seed  `json:",omitempty"` // only when it stands alone
@@ -101,6 +125,10 @@ type CacheCluster struct {
 
 	Status Status
 	Reason string
+	// Automatic is what is remembered of the daily backups of a cluster that stands alone.
+	Automatic AutomaticBackups `json:",omitzero"`
+	// ManualBackups are when snapshots of this node were asked for, within the last day.
+	ManualBackups []time.Time `json:",omitempty"`
 	// Secret as in ReplicationGroup; used when the cluster stands alone.
 	Secret string
 	Node   Node
@@ -111,8 +139,10 @@ func (c *CacheCluster) Key() string { return Key(c.Region, c.ID) }
 
 // Node is the one engine process of a cache cluster.
 type Node struct {
-	// Address is the node's own, for life.
+	// Address is the node's own, for life; BusPort is where it hears the other
+	// nodes of its cluster, 0 without cluster mode.
 	Address Address
+	BusPort int `json:",omitempty"`
 	// Build names the installed engine that really serves: "redis-7.0.15".
 	Build string
 

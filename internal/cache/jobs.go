@@ -7,19 +7,6 @@ type Login struct {
 	Password string
 }
 
-// SeedJob asks for the first data of a node to be put where its engine will load it.
-type SeedJob struct {
-	Region string
-	// From is the snapshot to restore; nil when ObjectARN is set.
-	From *Snapshot
-	// ObjectARN is "arn:aws:s3:::bucket/key.rdb".
-	ObjectARN string
-	// Path is the file to write, complete or not at all.
-	Path string
-	// Build names the engine that is to load it.
-	Build string
-}
-
 // VerifyJob asks for a live node to be compared with the file that it was seeded from.
 type VerifyJob struct {
 	Path string
@@ -36,4 +23,14 @@ type SnapshotJob struct {
 	// MinOffset in the replication stream that the data must have reached: what
 	// had been acknowledged by then is in the snapshot.
 	MinOffset int64
+	// RunID is the engine's process that has the data; "" if any will do. One that was
+	// started anew at the same address may have none.
+	RunID string
+	// Forkless has the node read as a client reads it, where the memory for a
+	// fork is not there.
+	Forkless bool
+	// Reason is why the method was chosen, and Memory what the data take in the
+	// node, in bytes. Both go into the manifest.
+	Reason string
+	Memory int64
 }

@@ -15,6 +15,8 @@ type NodeSpec struct {
 	Binds []string
 	// Primary is whom the node replicates; zero for a primary.
 	Primary Address
+	// Cluster is what a node in cluster mode knows of the others; nil without.
+	Cluster *ClusterSpec
 	// MaxMemory in bytes that data may take; 0 means no limit.
 	MaxMemory int64
 	// Parameters by ElastiCache's names, the whole set of the parameter group.
@@ -25,6 +27,38 @@ type NodeSpec struct {
 	// directory. Without it a node starts from nothing but what its own
 	// persistence settings kept.
 	Seeded bool
+}
+
+// ClusterSpec is a cluster as each of its nodes should see it.
+type ClusterSpec struct {
+	// Self is the id of the node that is told.
+	Self string
+	// Nodes are all of them, Self too, in an order that stays the same.
+	Nodes []ClusterNode
+}
+
+// ClusterNode is one node of a cluster.
+type ClusterNode struct {
+	// ID by which the engines know each other: 40 hexadecimal digits, for life. Shard
+	// is that of its shard, where the engine has such.
+	ID, Shard string
+	Address   Address
+	// BusPort is where it hears the other nodes.
+	BusPort int
+	// Primary is the id of the node that it replicates; "" for a primary.
+	Primary string
+	// Slots of a primary.
+	Slots Slots
+}
+
+// Find returns the node of that address.
+func (c *ClusterSpec) Find(at Address) (ClusterNode, bool) {
+	for _, n := range c.Nodes {
+		if n.Address == at {
+			return n, true
+		}
+	}
+	return ClusterNode{}, false
 }
 
 // Health is what a probe saw.
@@ -38,6 +72,16 @@ type Health struct {
 	// ReplicaLag, for a primary, is bytes not yet acknowledged by each replica, by address.
 	ReplicaLag map[string]int64
 	UsedMemory int64
-	Keys       int64
-	Version    string
+	// Changes counts keys that were written to since the last save to disk, which
+	// is only good for the difference between two looks.
+	Changes int64
+	// Saving tells that a child writes the data, to disk or to replicas. Copied is
+	// how many bytes of memory were copied for it since it was forked; 0 where the
+	// engine does not tell before the end (Redis 6.0).
+	Saving  bool
+	Copied  int64
+	Keys    int64
+	Version string
+	// RunID is the engine's own name of its process, another one after each start.
+	RunID string
 }

@@ -32,7 +32,11 @@ func (c *Control) CreateCacheCluster(ctx context.Context, region string, in NewC
 	if err != nil {
 		return nil, err
 	}
-	d, err := c.prepare(ctx, region, id, 1, &in.Asked)
+	in.ClusterMode = ClusterOff
+	d, from, err := c.prepare(ctx, region, id, &in.Asked)
+	if err == nil {
+		err = c.fits(d, from, []layout{{nodes: 1}})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -150,17 +154,8 @@ func (c *Control) DeleteCacheCluster(ctx context.Context, region, id, finalSnaps
 		if k.GroupID != "" {
 			return refuseMember(tx, &k)
 		}
-		ended := k.Status == cache.StatusRestoreFailed
-		if k.Status != cache.StatusAvailable && !ended {
-			return cache.Faultf(codeClusterState, "Cache cluster %s has status %s which is not valid for deletion.", k.ID, k.Status)
-		}
-		if finalSnapshot != "" {
-			if ended {
-				return cache.Faultf(codeClusterState, "Cache cluster %s has status %s: it has no data for a final snapshot.", k.ID, k.Status)
-			}
-			if err := c.putSnapshot(tx, snapshotOfCluster(&k), finalSnapshot, nil); err != nil {
-				return err
-			}
+		if err := c.lastSnapshotOfCluster(tx, &k, finalSnapshot); err != nil {
+			return err
 		}
 		k.Status = cache.StatusDeleting
 		k.Deletion = &cache.Deletion{RequestedAt: c.Now(), FinalSnapshot: lower(finalSnapshot)}
@@ -170,6 +165,28 @@ func (c *Control) DeleteCacheCluster(ctx context.Context, region, id, finalSnaps
 		return nil, err
 	}
 	return &k, nil
+}
+
+// lastSnapshotOfCluster checks that a cluster can be deleted, and writes its final
+// snapshot down if one is asked for.
+func (c *Control) lastSnapshotOfCluster(tx *store.Tx, k *cache.CacheCluster, name string) error {
+	ended := k.Status == cache.StatusRestoreFailed
+	switch {
+	case k.Status != cache.StatusAvailable && !ended:
+		return cache.Faultf(codeClusterState, "Cache cluster %s has status %s which is not valid for deletion.", k.ID, k.Status)
+	case name == "":
+		return nil
+	case ended:
+		return cache.Faultf(codeClusterState, "Cache cluster %s has status %s: it has no data for a final snapshot.", k.ID, k.Status)
+	}
+	if err := checkSnapshots(&k.Settings); err != nil {
+		return err
+	}
+	if err := c.countSnapshot(k); err != nil {
+		return err
+	}
+	s := cache.SnapshotOfCluster(k)
+	return c.putSnapshot(tx, &s, name, nil)
 }
 
 // refuseMember says why a member of a group is not deleted by itself.
@@ -182,7 +199,7 @@ func refuseMember(tx *store.Tx, k *cache.CacheCluster) error {
 	case len(g.Members) == 1:
 		return cache.Faultf(codeClusterState,
 			"Cannot delete the cache cluster since it is the only member of a replication group. Delete the replication group instead.")
-	case g.Primary == k.ID:
+	case g.Leads(k.ID):
 		return cache.Faultf(codeClusterState, "Cache cluster %s is serving as primary for replication group %s and cannot be deleted. "+
 			"To delete the entire replication group, use DeleteReplicationGroup.", k.ID, g.ID)
 	}

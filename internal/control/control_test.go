@@ -198,32 +198,6 @@ func TestQuotas(t *testing.T) {
 	if _, err := w.Control.CreateReplicationGroup(ctx, "eu-west-1", group("more", 1)); err != nil {
 		t.Errorf("another region: %v", err)
 	}
-	settle := func() {
-		if err := w.Settle(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
-	settle()
-	for i := range 20 {
-		if _, err := w.Control.CreateSnapshot(ctx, region, control.NewSnapshot{Name: fmt.Sprint("s", i), GroupID: "g0"}); err != nil {
-			t.Fatal(err)
-		}
-		settle()
-	}
-	_, err = w.Control.CreateSnapshot(ctx, region, control.NewSnapshot{Name: "s20", GroupID: "g0"})
-	if !cache.IsFault(err, "SnapshotQuotaExceededFault") {
-		t.Errorf("the 21st snapshot: %v", err)
-	}
-	if _, err = w.Control.DeleteReplicationGroup(ctx, region, "g0", "s20"); !cache.IsFault(err, "SnapshotQuotaExceededFault") {
-		t.Errorf("a final snapshot: %v", err)
-	}
-	if _, err := w.Control.CreateSnapshot(ctx, region, control.NewSnapshot{Name: "s20", GroupID: "g1"}); err != nil {
-		t.Errorf("another group: %v", err)
-	}
-	w.Pass(24*time.Hour + time.Second)
-	if _, err := w.Control.CreateSnapshot(ctx, region, control.NewSnapshot{Name: "s21", GroupID: "g0"}); err != nil {
-		t.Errorf("a day later: %v", err)
-	}
 }
 
 // TestStrictMemory reserves what node types name.

@@ -19,25 +19,31 @@ func newSecret() string {
 	return hex.EncodeToString(b)
 }
 
-// prepare does what both kinds of creation do before their transaction.
-func (c *Control) prepare(ctx context.Context, region, id string, nodes int, a *Asked) (*decided, error) {
+// prepare does what both kinds of creation do before their transaction. It returns
+// the snapshot to restore, nil for none, too.
+func (c *Control) prepare(ctx context.Context, region, id string, a *Asked) (*decided, *cache.Snapshot, error) {
 	seed, from, err := c.findSeed(ctx, region, a)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d, err := c.decide(region, id, a, from)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d.seed = seed
-	if seed == nil {
-		return d, nil
+	if seed != nil && !d.node.Snapshots {
+		return nil, nil, cache.Faultf(codeSnapshotFeature, "Snapshots are not supported on the node type %s.", d.NodeType)
 	}
-	if !d.node.Snapshots {
-		return nil, cache.Faultf(codeSnapshotFeature, "Snapshots are not supported on the node type %s.", d.NodeType)
+	return d, from, nil
+}
+
+// fits refuses data that the nodes, or the machine, cannot hold.
+func (c *Control) fits(d *decided, from *cache.Snapshot, shards []layout) error {
+	if d.seed == nil {
+		return nil
 	}
 	usable := cache.DataMemory(d.node, cache.EffectiveParameters(d.ParameterGroup, d.NodeType, d.EngineVersion))
-	return d, checkData(seed.Bytes, nodes, d.node, usable, c.Memory.Available())
+	return checkShards(d, from, shards, usable, c.Memory.Available())
 }
 
 // subnetGroup reads the subnet group that a new cache names; nil if none.

@@ -12,9 +12,9 @@
 // address is free) is asked before the transaction, since its closure may run
 // twice; what it said about records is checked again inside.
 //
-// Kept, but without effect for now, each told by an event on the cache:
-// SnapshotRetentionLimit above 0 (no automatic backups are run), a notification
-// topic (shown as inactive), security groups (nodes answer on this machine only).
+// Kept, but without effect for now, each told by an event on the cache: a
+// notification topic (shown as inactive), security groups (nodes answer on this
+// machine only).
 //
 // Memory. Node types are nominal. By default a creation is refused only if the
 // data that it is seeded from, counted LoadFactor times for each node, does not

@@ -12,6 +12,8 @@ const (
 	codeInvalidCombination   = "InvalidParameterCombination"
 	codeInsufficientCapacity = "InsufficientCacheClusterCapacity"
 	codeNodeQuota            = "NodeQuotaForCustomerExceeded"
+	codeClusterNodeQuota     = "NodeQuotaForClusterExceeded"
+	codeNodeGroupQuota       = "NodeGroupsPerReplicationGroupQuotaExceeded"
 
 	codeGroupExists   = "ReplicationGroupAlreadyExists"
 	codeGroupNotFound = "ReplicationGroupNotFoundFault"
@@ -37,6 +39,7 @@ const (
 
 	codeParameterGroupNotFound = "CacheParameterGroupNotFound"
 
+	codeInvalidKey  = "InvalidKMSKeyFault"
 	codeInvalidARN  = "InvalidARN"
 	codeTagQuota    = "TagQuotaPerResourceExceeded"
 	codeTagNotFound = "TagNotFound"

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"slices"
 
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/records"
@@ -15,7 +16,10 @@ type NewGroup struct {
 	// Nodes and Replicas are two ways to say how many members there are.
 	Nodes, Replicas *int
 	// Zones of the members, primary first; empty for our choice.
-	Zones                      []string
+	Zones []string
+	// NodeGroups is how many shards there are to be, and Shards what is said of each.
+	NodeGroups                 *int
+	Shards                     []NewShard
 	AutomaticFailover, MultiAZ bool
 }
 
@@ -29,23 +33,33 @@ const maxGroupNodes = 6 // one primary and five replicas
 
 // CreateReplicationGroup writes a new group and its members down.
 func (c *Control) CreateReplicationGroup(ctx context.Context, region string, in NewGroup) (*Group, error) {
-	n, err := checkNewGroup(region, &in)
-	if err != nil {
+	if err := checkNewGroup(region, &in); err != nil {
 		return nil, err
 	}
 	id := lower(in.ID)
 	if err := c.groupIsNew(ctx, region, id); err != nil {
 		return nil, err
 	}
-	d, err := c.prepare(ctx, region, id, n, &in.Asked)
+	d, from, err := c.prepare(ctx, region, id, &in.Asked)
 	if err != nil {
 		return nil, err
 	}
-	// One address for each node, one for the primary endpoint, one for the readers.
+	shards, err := in.layouts(d, from)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.fits(d, from, shards); err != nil {
+		return nil, err
+	}
+	bus, err := c.busPort(d)
+	if err != nil {
+		return nil, err
+	}
+	need := addressNeed(d, shards, c.ownHosts())
 	var out *Group
-	err = c.withAddresses(ctx, n+2, d.Port, func(tx *store.Tx, at []cache.Address, next int) error {
+	err = c.withAddresses(ctx, need, d.Port, func(tx *store.Tx, at []cache.Address, next int) error {
 		var err error
-		out, err = c.putGroup(tx, region, id, &in, d, at, next)
+		out, err = c.putGroup(tx, newGroup{region, id, &in, d, shards, at, bus}, next)
 		return err
 	})
 	if err != nil {
@@ -54,33 +68,37 @@ func (c *Control) CreateReplicationGroup(ctx context.Context, region string, in 
 	return out, nil
 }
 
-// checkNewGroup checks the request by itself and returns the number of members.
-func checkNewGroup(region string, in *NewGroup) (int, error) {
+// checkNewGroup checks what needs no other knowledge.
+func checkNewGroup(region string, in *NewGroup) error {
 	if err := checkID("ReplicationGroupId", in.ID, maxGroupID); err != nil {
-		return 0, err
+		return err
 	}
 	if err := checkDescription("ReplicationGroupDescription", in.Description); err != nil {
-		return 0, err
+		return err
 	}
 	if in.Engine == "" && in.SnapshotName == "" {
 		in.Engine = cache.Redis // as the API has it for groups alone
 	}
 	if err := checkAsked(region, &in.Asked); err != nil {
-		return 0, err
+		return err
 	}
-	n, err := groupSize(in)
-	if err != nil {
-		return 0, err
+	if n := orElse(in.NodeGroups, 1); n < 1 {
+		return invalid("The parameter NumNodeGroups must be at least 1. Provided value: %d", n)
 	}
-	switch {
-	case in.AutomaticFailover && n < 2:
-		return 0, conflict("When using automatic failover, there must be at least 2 cache clusters in the replication group.")
-	case in.MultiAZ && !in.AutomaticFailover:
-		return 0, conflict("MultiAZEnabled requires AutomaticFailoverEnabled.")
-	case len(in.Zones) > 0 && len(in.Zones) != n:
-		return 0, invalid("The number of availability zones must be equal to the number of cache clusters. Provided: %d zones for %d clusters.", len(in.Zones), n)
+	if in.MultiAZ && !in.AutomaticFailover {
+		return conflict("MultiAZEnabled requires AutomaticFailoverEnabled.")
 	}
-	return n, checkZones(region, in.Zones)
+	zones := slices.Clone(in.Zones)
+	for _, s := range in.Shards {
+		if s.PrimaryZone != "" {
+			zones = append(zones, s.PrimaryZone)
+		}
+		zones = append(zones, s.ReplicaZones...)
+	}
+	if in.ClusterMode == "" && in.ParameterGroup == "" && (orElse(in.NodeGroups, 1) > 1 || len(in.Shards) > 1) {
+		in.ClusterMode = ClusterOn // nothing else can be meant
+	}
+	return checkZones(region, zones)
 }
 
 func groupSize(in *NewGroup) (int, error) {
@@ -113,61 +131,6 @@ func checkNoGroup(tx *store.Tx, region, id string) error {
 		return cache.Faultf(codeGroupExists, "Replication group %s already exists.", id)
 	}
 	return nil
-}
-
-// putGroup writes everything that belongs to a new group.
-func (c *Control) putGroup(tx *store.Tx, region, id string, in *NewGroup, d *decided, at []cache.Address, next int) (*Group, error) {
-	if err := checkNoGroup(tx, region, id); err != nil {
-		return nil, err
-	}
-	subnets, err := subnetGroup(tx, region, d.SubnetGroup)
-	if err != nil {
-		return nil, err
-	}
-	n := len(at) - 2
-	exceeded, err := c.reserve(tx, region, n, d.node)
-	if err != nil {
-		return nil, err
-	}
-	g := cache.ReplicationGroup{
-		Region: region, ID: id, Description: in.Description, Settings: d.Settings,
-		AutomaticFailover: in.AutomaticFailover, MultiAZ: in.MultiAZ,
-		Seed: d.seed, CreatedAt: c.Now(), Status: cache.StatusCreating,
-		PrimaryEndpoint: at[n], ReaderEndpoint: at[n+1], Secret: newSecret(),
-	}
-	owner := records.GroupOwner(g.Key())
-	claims := []records.AddressClaim{{Address: at[n], Owner: owner}, {Address: at[n+1], Owner: owner}}
-	zones := place(region, n, in.Zones, subnets)
-	out := &Group{}
-	for i := range n {
-		role := cache.RoleReplica
-		if i == 0 {
-			role = cache.RolePrimary
-		}
-		k := d.newCluster(region, cache.MemberID(id, i+1), at[i], role)
-		k.GroupID, k.Zone, k.CreatedAt = id, zones[i], g.CreatedAt
-		if err := putCluster(tx, k); err != nil {
-			return nil, err
-		}
-		claims = append(claims, records.AddressClaim{Address: at[i], Owner: records.ClusterOwner(k.Key())})
-		g.Members = append(g.Members, k.ID)
-		out.Members = append(out.Members, k)
-	}
-	g.Primary = g.Members[0]
-	if g.SnapshotRetention > 0 {
-		g.SnapshottingCluster = g.Members[n-1] // a replica where there is one
-	}
-	out.ReplicationGroup = g
-	if err := c.claim(tx, next, claims); err != nil {
-		return nil, err
-	}
-	if err := markRestore(tx, region, d.seed, g.Key()); err != nil {
-		return nil, err
-	}
-	if err := records.Groups.Put(tx, g.Key(), g); err != nil {
-		return nil, err
-	}
-	return out, c.tell(tx, region, cache.EventGroup, id, append(d.notes, exceeded)...)
 }
 
 // DescribeReplicationGroups returns the group of that id, or, if id is empty,

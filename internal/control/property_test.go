@@ -67,12 +67,18 @@ func checkInvariants(t rapidOrTest, w *controltest.World, ownHost bool) {
 		if len(g.Members) == 0 || !slices.Contains(g.Members, g.Primary) {
 			t.Fatalf("group %s has members %v and primary %q", g.ID, g.Members, g.Primary)
 		}
+		if (g.SnapshotRetention > 0) != (g.SnapshottingCluster != "") {
+			t.Fatalf("group %s keeps backups for %d days and takes them of %q", g.ID, g.SnapshotRetention, g.SnapshottingCluster)
+		}
 		add(g.PrimaryEndpoint, records.GroupOwner(g.Key()))
 		add(g.ReaderEndpoint, records.GroupOwner(g.Key()))
 		for _, id := range g.Members {
 			k, ok := clusters[cache.Key(g.Region, id)]
 			if !ok || k.GroupID != g.ID {
 				t.Fatalf("group %s lists %s, which is %+v", g.ID, id, k)
+			}
+			if k.SnapshotRetention != g.SnapshotRetention || k.SnapshotWindow != g.SnapshotWindow {
+				t.Fatalf("group %s and member %s have other backups", g.ID, id)
 			}
 			if (g.Deletion != nil) != (k.Deletion != nil) {
 				t.Fatalf("group %s and member %s do not go together", g.ID, id)
@@ -190,6 +196,20 @@ func (a *actor) actions() map[string]func(*rapid.T) {
 		"delete cluster": func(*rapid.T) {
 			id := rapid.SampledFrom([]string{"c1", "c2", "g1-001", "g1-002", "g2-001"}).Draw(a.rt, "cluster")
 			_, err := c.DeleteCacheCluster(ctx, region, id, final())
+			a.check(err)
+		},
+		"modify": func(*rapid.T) {
+			change := control.Change{SnapshotRetention: new(rapid.IntRange(0, 3).Draw(a.rt, "days"))}
+			if rapid.Bool().Draw(a.rt, "window") {
+				change.SnapshotWindow = rapid.SampledFrom([]string{"01:00-02:00", "12:00-13:00"}).Draw(a.rt, "when")
+			}
+			if rapid.Bool().Draw(a.rt, "alone") {
+				_, err := c.ModifyCacheCluster(ctx, region, rapid.SampledFrom([]string{"c1", "g1-001"}).Draw(a.rt, "cluster"), change)
+				a.check(err)
+				return
+			}
+			id := a.id("g", 4)
+			_, err := c.ModifyReplicationGroup(ctx, region, id, control.GroupChange{Change: change, SnapshottingCluster: id + "-001"})
 			a.check(err)
 		},
 		"snapshot": func(*rapid.T) {

@@ -46,6 +46,11 @@ var (
 	ErrNotOwner    = errors.New("the bucket belongs to somebody else")
 	ErrDenied      = errors.New("access to the bucket is denied")
 	ErrNoObject    = errors.New("there is no such object")
+
+	// What the access control list of a bucket does not grant ElastiCache.
+	ErrNoRead    = errors.New("the bucket does not let ElastiCache list it")
+	ErrNoWrite   = errors.New("the bucket does not let ElastiCache write to it")
+	ErrNoReadACP = errors.New("the bucket does not let ElastiCache read its access control list")
 )
 
 // Buckets looks into object storage.
@@ -53,6 +58,10 @@ type Buckets interface {
 	// Check tells whether a bucket can be used from a region: nil, or an error
 	// that wraps one of those above.
 	Check(ctx context.Context, region, bucket string) error
+	// Granted tells whether a bucket that Check has passed is the caller's and grants
+	// ElastiCache what an export needs: nil, or an error that wraps ErrNotOwner or the
+	// first missing of ErrNoRead, ErrNoWrite and ErrNoReadACP.
+	Granted(ctx context.Context, region, bucket string) error
 	// Size of an object in bytes, or an error that wraps ErrNoObject.
 	Size(ctx context.Context, region, bucket, key string) (int64, error)
 	// Exists tells whether there is an object.

@@ -33,11 +33,15 @@ func (c *Control) findSeed(ctx context.Context, region string, a *Asked) (*cache
 		}
 		return seed, from, nil
 	case len(a.SnapshotARNs) > 0:
-		if len(a.SnapshotARNs) > 1 {
-			return nil, nil, invalid("The parameter SnapshotArns must hold exactly one ARN without cluster mode. Provided: %d", len(a.SnapshotARNs))
+		seed := &cache.Seed{ObjectARNs: a.SnapshotARNs}
+		for _, arn := range a.SnapshotARNs {
+			n, err := c.objectSize(ctx, region, arn)
+			if err != nil {
+				return nil, nil, err
+			}
+			seed.Bytes += n
 		}
-		n, err := c.objectSize(ctx, region, a.SnapshotARNs[0])
-		return &cache.Seed{ObjectARNs: a.SnapshotARNs, Bytes: n}, nil, err
+		return seed, nil, nil
 	}
 	return nil, nil, nil
 }
@@ -53,7 +57,7 @@ func restorable(tx *store.Tx, region, name string) (*cache.Snapshot, error) {
 	case !ok:
 		return nil, snapshotNotFound(name)
 	case s.Deleting || s.Status != cache.StatusAvailable && s.Status != cache.StatusRestoring:
-		return nil, cache.Faultf(codeSnapshotState, "Snapshot %s has status %s which is not valid for restoring.", name, s.Status)
+		return nil, notValid(&s, "restoring")
 	}
 	return &s, nil
 }
@@ -73,6 +77,19 @@ func checkRestore(from *cache.Snapshot, engine, version string) error {
 	if !ok {
 		return conflict("Snapshot %s was taken from %s %s and cannot be restored to %s %s: the engine version must not be older.",
 			from.Name, from.Engine, from.EngineVersion, engine, version)
+	}
+	return nil
+}
+
+// checkClusterRestore refuses data that a cache of the mode decided on cannot take.
+func checkClusterRestore(d *decided, from *cache.Snapshot, arns []string) error {
+	switch {
+	case d.cluster:
+		return nil
+	case from != nil && from.ClusterEnabled():
+		return conflict("Snapshot %s was taken with cluster mode enabled and cannot be restored to a cache with cluster mode disabled.", from.Name)
+	case len(arns) > 1:
+		return invalid("The parameter SnapshotArns must hold exactly one ARN without cluster mode. Provided: %d", len(arns))
 	}
 	return nil
 }
@@ -116,6 +133,11 @@ func bucketFault(bucket string, err error) error {
 		return invalid("The S3 bucket %s is not owned by the authenticated user.", bucket)
 	case errors.Is(err, ErrDenied):
 		return invalid("The authenticated user does not have sufficient permissions to perform the desired activity.")
+	}
+	for missing, permission := range map[error]string{ErrNoRead: "READ", ErrNoWrite: "WRITE", ErrNoReadACP: "READ_ACP"} {
+		if errors.Is(err, missing) {
+			return invalid("ElastiCache has not been granted %s permissions %s on the S3 Bucket.", permission, bucket)
+		}
 	}
 	return fmt.Errorf("cannot look at the bucket %s: %w", bucket, err)
 }

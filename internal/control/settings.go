@@ -25,9 +25,20 @@ type Asked struct {
 	MaintenanceWindow       string
 	NotificationTopicARN    string
 	Tags                    []cache.Tag
+	AtRestEncryption        bool
+	KmsKeyID                string
 	SnapshotName            string
 	SnapshotARNs            []string
+	// ClusterMode says whether the keys are to be spread over several shards: "enabled",
+	// "disabled", or "" for as the parameter group, or else the snapshot, has it.
+	ClusterMode string
 }
+
+// The values of ClusterMode.
+const (
+	ClusterOn  = "enabled"
+	ClusterOff = "disabled"
+)
 
 const (
 	defaultPort  = 6379
@@ -44,12 +55,12 @@ func checkAsked(region string, a *Asked) error {
 	if a.Port != nil && (*a.Port < lowestPort || *a.Port > highestPort) {
 		return invalid("The parameter Port must be between %d and %d. Provided value: %d", lowestPort, highestPort, *a.Port)
 	}
-	if r := a.SnapshotRetention; r != nil && (*r < 0 || *r > maxRetention) {
-		return invalid("The parameter SnapshotRetentionLimit must be between 0 and %d. Provided value: %d", maxRetention, *r)
+	if err := checkRetention(a.SnapshotRetention); err != nil {
+		return err
 	}
 	if arn := a.NotificationTopicARN; arn != "" {
-		if m := topicRE.FindStringSubmatch(arn); m == nil || m[1] != region {
-			return invalid("The parameter NotificationTopicArn must be the ARN of a topic in %s. Provided value: %s", region, arn)
+		if err := checkTopic(region, arn); err != nil {
+			return err
 		}
 	}
 	if slices.Contains(a.SecurityGroupIDs, "") {
@@ -58,7 +69,27 @@ func checkAsked(region string, a *Asked) error {
 	if a.SnapshotName != "" && len(a.SnapshotARNs) > 0 {
 		return conflict("The parameters SnapshotName and SnapshotArns cannot be used together.")
 	}
+	if a.KmsKeyID != "" && !a.AtRestEncryption {
+		return conflict("The parameter KmsKeyId needs AtRestEncryptionEnabled to be true.")
+	}
+	if err := checkKey(region, a.KmsKeyID); err != nil {
+		return err
+	}
 	return checkTags(a.Tags)
+}
+
+func checkRetention(days *int) error {
+	if days != nil && (*days < 0 || *days > maxRetention) {
+		return invalid("The parameter SnapshotRetentionLimit must be between 0 and %d. Provided value: %d", maxRetention, *days)
+	}
+	return nil
+}
+
+func checkTopic(region, arn string) error {
+	if m := topicRE.FindStringSubmatch(arn); m == nil || m[1] != region {
+		return invalid("The parameter NotificationTopicArn must be the ARN of a topic in %s. Provided value: %s", region, arn)
+	}
+	return nil
 }
 
 // decided is what becomes of Asked once engine, build and node type are known.
@@ -66,7 +97,9 @@ type decided struct {
 	cache.Settings
 	choice Choice
 	node   cache.NodeType
-	seed   *cache.Seed
+	// cluster tells that the parameter group turns cluster mode on.
+	cluster bool
+	seed    *cache.Seed
 	// notes are told as events of the new cache.
 	notes []string
 }
@@ -93,6 +126,9 @@ func (c *Control) decide(region, id string, a *Asked, from *cache.Snapshot) (*de
 	if err := decideParameterGroup(d, &want, from != nil && a.ParameterGroup == ""); err != nil {
 		return nil, err
 	}
+	if err := checkClusterRestore(d, from, a.SnapshotARNs); err != nil {
+		return nil, err
+	}
 	var err error
 	if d.SnapshotWindow, d.MaintenanceWindow, err = windows(region, id, a.SnapshotWindow, a.MaintenanceWindow); err != nil {
 		return nil, err
@@ -102,9 +138,13 @@ func (c *Control) decide(region, id string, a *Asked, from *cache.Snapshot) (*de
 	d.SecurityGroupIDs = a.SecurityGroupIDs
 	d.AutoMinorVersionUpgrade = orElse(a.AutoMinorVersionUpgrade, true)
 	d.SnapshotRetention = orElse(a.SnapshotRetention, 0)
+	if d.SnapshotRetention > 0 && !d.node.Snapshots {
+		return nil, conflict("%s SnapshotRetentionLimit must be 0.", noSnapshots(d.NodeType))
+	}
 	d.NotificationTopicARN = a.NotificationTopicARN
 	d.NetworkType, d.IPDiscovery = ipv4, ipv4
 	d.Tags = a.Tags
+	d.AtRestEncryption, d.KmsKeyID = a.AtRestEncryption, a.KmsKeyID
 	d.note()
 	return d, nil
 }
@@ -194,15 +234,20 @@ func decideNodeType(d *decided, asked string) error {
 }
 
 // decideParameterGroup takes the group asked for or the default one. An inherited
-// group of another family gives way to the default.
+// group of another family, or mode, gives way to the default.
 func decideParameterGroup(d *decided, a *Asked, inherited bool) error {
-	own := cache.DefaultParameterGroup(d.choice.Family)
 	name := lower(a.ParameterGroup)
-	if name == "" {
-		name = own
-	}
 	g, ok := cache.FindParameterGroup(name)
-	if inherited && (!ok || g.Family != d.choice.Family) {
+	own := cache.DefaultParameterGroup(d.choice.Family)
+	if a.ClusterMode == ClusterOn || a.ClusterMode == "" && inherited && g.ClusterMode {
+		own = cache.ClusterParameterGroup(d.choice.Family)
+	}
+	mode := ClusterOff
+	if g.ClusterMode {
+		mode = ClusterOn
+	}
+	if name == "" || inherited && (!ok || g.Family != d.choice.Family || a.ClusterMode != "" && a.ClusterMode != mode) {
+		name = own
 		g, ok = cache.FindParameterGroup(own)
 	}
 	switch {
@@ -210,10 +255,12 @@ func decideParameterGroup(d *decided, a *Asked, inherited bool) error {
 		return cache.Faultf(codeParameterGroupNotFound, "CacheParameterGroup not found: %s", name)
 	case g.Family != d.choice.Family:
 		return conflict("Expected a parameter group of family %s but found one of family %s", d.choice.Family, g.Family)
-	case g.ClusterMode:
-		return invalid("The parameter group %s turns cluster mode on, which is not supported by this endpoint yet. Use %s.", g.Name, own)
+	case a.ClusterMode == ClusterOff && g.ClusterMode:
+		return conflict("Cluster mode should be disabled in parameter group, but found it is enabled.")
+	case a.ClusterMode == ClusterOn && !g.ClusterMode:
+		return conflict("Cluster mode should be enabled in parameter group, but found it is disabled.")
 	}
-	d.ParameterGroup = g.Name
+	d.ParameterGroup, d.cluster = g.Name, g.ClusterMode
 	return nil
 }
 
@@ -223,15 +270,18 @@ func (d *decided) note() {
 		d.notes = append(d.notes, fmt.Sprintf("Build %s serves %s %s without %s",
 			d.choice.Build, d.Engine, d.EngineVersion, strings.Join(d.choice.Lacks, ", ")))
 	}
-	if d.SnapshotRetention > 0 {
-		d.notes = append(d.notes, fmt.Sprintf("SnapshotRetentionLimit %d is kept, but automatic backups are not run yet: "+
-			"take backups with CreateSnapshot", d.SnapshotRetention))
-	}
 	if d.NotificationTopicARN != "" {
-		d.notes = append(d.notes, fmt.Sprintf("Topic %s is kept, but notifications are not sent yet: read events with DescribeEvents", d.NotificationTopicARN))
+		d.notes = append(d.notes, topicNote(d.NotificationTopicARN))
 	}
 	if len(d.SecurityGroupIDs) > 0 {
-		d.notes = append(d.notes, fmt.Sprintf("Security groups %s are kept, but filter nothing: nodes answer on addresses of this machine only",
-			strings.Join(d.SecurityGroupIDs, ", ")))
+		d.notes = append(d.notes, securityGroupsNote(d.SecurityGroupIDs))
 	}
+}
+
+func topicNote(arn string) string {
+	return fmt.Sprintf("Topic %s is kept, but notifications are not sent yet: read events with DescribeEvents", arn)
+}
+
+func securityGroupsNote(ids []string) string {
+	return fmt.Sprintf("Security groups %s are kept, but filter nothing: nodes answer on addresses of this machine only", strings.Join(ids, ", "))
 }

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"time"
 
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/records"
@@ -13,13 +12,8 @@ import (
 type NewSnapshot struct {
 	Name, GroupID, ClusterID string
 	Tags                     []cache.Tag
+	KmsKeyID                 string
 }
-
-// Manual snapshots of one cache that may be taken within a day.
-const (
-	maxSnapshotsADay = 20
-	snapshotDay      = 24 * time.Hour
-)
 
 // CreateSnapshot writes a new snapshot down and marks what it is taken of.
 func (c *Control) CreateSnapshot(ctx context.Context, region string, in NewSnapshot) (*cache.Snapshot, error) {
@@ -32,11 +26,17 @@ func (c *Control) CreateSnapshot(ctx context.Context, region string, in NewSnaps
 	if err := checkTags(in.Tags); err != nil {
 		return nil, err
 	}
+	if err := checkKey(region, in.KmsKeyID); err != nil {
+		return nil, err
+	}
 	var s *cache.Snapshot
 	err := c.DB.Update(ctx, func(tx *store.Tx) error {
 		var err error
 		if s, err = c.markSource(tx, region, &in); err != nil {
 			return err
+		}
+		if in.KmsKeyID != "" {
+			s.KmsKeyID = in.KmsKeyID
 		}
 		return c.putSnapshot(tx, s, in.Name, in.Tags)
 	})
@@ -54,70 +54,102 @@ func (c *Control) markSource(tx *store.Tx, region string, in *NewSnapshot) (*cac
 		if err != nil {
 			return nil, err
 		}
-		return snapshotOfGroup(&g), markGroup(tx, &g, "")
+		s := cache.SnapshotOfGroup(&g)
+		return &s, c.markGroup(tx, &g, "")
 	}
 	k, err := getCluster(tx, region, in.ClusterID)
 	if err != nil {
 		return nil, err
 	}
 	if k.GroupID == "" {
-		return snapshotOfCluster(&k), markCluster(tx, &k)
+		s := cache.SnapshotOfCluster(&k)
+		return &s, c.markCluster(tx, &k)
 	}
 	g, err := getGroup(tx, region, k.GroupID)
 	if err != nil {
 		return nil, err
 	}
-	s := snapshotOfGroup(&g)
-	s.ClusterID, s.Zone, s.SourceCreatedAt = k.ID, k.Zone, k.CreatedAt
-	return s, markGroup(tx, &g, k.ID)
+	if g.ClusterEnabled {
+		return nil, conflict("Cache cluster %s is one node of replication group %s, which is in cluster mode: "+
+			"snapshots are taken of the whole group, by its ReplicationGroupId.", k.ID, g.ID)
+	}
+	s := cache.SnapshotOfMember(&g, &k)
+	return &s, c.markGroup(tx, &g, k.ID)
 }
 
-// markGroup marks a group and the member that is read: the one asked for, else
-// a replica where there is one.
-func markGroup(tx *store.Tx, g *cache.ReplicationGroup, member string) error {
+// markGroup marks a group and what is read of it: the member that was asked for,
+// else a replica where there is one; in cluster mode every node.
+func (c *Control) markGroup(tx *store.Tx, g *cache.ReplicationGroup, member string) error {
+	if err := checkSnapshots(&g.Settings); err != nil {
+		return err
+	}
 	if g.Status != cache.StatusAvailable {
 		return cache.Faultf(codeGroupState, "Replication group %s has status %s; it must be in available state to take a snapshot.", g.ID, g.Status)
 	}
-	for _, id := range g.Members {
-		if member == "" && (id != g.Primary || len(g.Members) == 1) {
-			member = id
+	members := []string{member}
+	switch {
+	case g.ClusterEnabled:
+		members = g.Members
+	case member == "":
+		members[0] = replicaOf(g)
+	}
+	for _, id := range members {
+		k, err := getCluster(tx, g.Region, id)
+		if err != nil {
+			return err
 		}
-	}
-	k, err := getCluster(tx, g.Region, member)
-	if err != nil {
-		return err
-	}
-	if err := markCluster(tx, &k); err != nil {
-		return err
+		if g.ClusterEnabled && !g.Leads(id) {
+			k.Status = cache.StatusSnapshotting
+			err = records.Clusters.Put(tx, k.Key(), k)
+		} else {
+			err = c.markCluster(tx, &k)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	g.Status = cache.StatusSnapshotting
 	return records.Groups.Put(tx, g.Key(), *g)
 }
 
-func markCluster(tx *store.Tx, k *cache.CacheCluster) error {
-	if t, ok := cache.FindNodeType(k.NodeType); ok && !t.Snapshots {
-		return cache.Faultf(codeSnapshotFeature, "Snapshots are not supported on the node type %s.", k.NodeType)
+// replicaOf is the member that spares the primary; the primary if it is alone.
+func replicaOf(g *cache.ReplicationGroup) string {
+	for _, id := range g.Members {
+		if id != g.Primary {
+			return id
+		}
+	}
+	return g.Primary
+}
+
+// markCluster marks a node that is to be read, and counts the snapshot against it.
+func (c *Control) markCluster(tx *store.Tx, k *cache.CacheCluster) error {
+	if err := checkSnapshots(&k.Settings); err != nil {
+		return err
 	}
 	if k.Status != cache.StatusAvailable {
 		return cache.Faultf(codeClusterState, "Cache cluster %s has status %s; it must be in available state to take a snapshot.", k.ID, k.Status)
+	}
+	if err := c.countSnapshot(k); err != nil {
+		return err
 	}
 	k.Status = cache.StatusSnapshotting
 	return records.Clusters.Put(tx, k.Key(), *k)
 }
 
-// snapshotOfGroup starts the record of a snapshot with what it keeps of its group.
-func snapshotOfGroup(g *cache.ReplicationGroup) *cache.Snapshot {
-	return &cache.Snapshot{
-		Region: g.Region, GroupID: g.ID, GroupDescription: g.Description,
-		Settings: g.Settings, AutomaticFailover: g.AutomaticFailover, SourceCreatedAt: g.CreatedAt,
+// checkSnapshots refuses what ElastiCache takes no backups of.
+func checkSnapshots(s *cache.Settings) error {
+	if s.Engine == cache.Memcached {
+		return cache.Faultf(codeSnapshotFeature, "Snapshots are not supported for the engine memcached.")
 	}
+	if t, ok := cache.FindNodeType(s.NodeType); ok && !t.Snapshots {
+		return cache.Faultf(codeSnapshotFeature, "%s", noSnapshots(s.NodeType))
+	}
+	return nil
 }
 
-// snapshotOfCluster does so for a cluster that stands alone.
-func snapshotOfCluster(k *cache.CacheCluster) *cache.Snapshot {
-	return &cache.Snapshot{
-		Region: k.Region, ClusterID: k.ID, Settings: k.Settings, Zone: k.Zone, SourceCreatedAt: k.CreatedAt,
-	}
+func noSnapshots(nodeType string) string {
+	return "Snapshots are not supported on the node type " + nodeType + "."
 }
 
 // putSnapshot stores a new manual snapshot under a name that must be free.
@@ -126,7 +158,8 @@ func (c *Control) putSnapshot(tx *store.Tx, s *cache.Snapshot, name string, tags
 	if err := checkNoSnapshot(tx, s.Region, s.Name); err != nil {
 		return err
 	}
-	if err := c.checkSnapshotQuota(tx, s); err != nil {
+	var err error
+	if s.VpcID, err = records.VpcOf(tx, s.Region, s.SubnetGroup); err != nil {
 		return err
 	}
 	return records.Snapshots.Put(tx, s.Key(), *s)
@@ -138,23 +171,4 @@ func checkNoSnapshot(tx *store.Tx, region, name string) error {
 		err = cache.Faultf(codeSnapshotExists, "Snapshot %s already exists.", name)
 	}
 	return err
-}
-
-func (c *Control) checkSnapshotQuota(tx *store.Tx, s *cache.Snapshot) error {
-	all, err := records.Snapshots.List(tx, records.InRegion(s.Region))
-	if err != nil {
-		return err
-	}
-	n := 0
-	for i := range all {
-		o := &all[i]
-		same := o.GroupID == s.GroupID && (s.GroupID != "" || o.ClusterID == s.ClusterID)
-		if same && o.CopyOf == "" && o.Source == cache.SourceManual && o.CreatedAt.After(c.Now().Add(-snapshotDay)) {
-			n++
-		}
-	}
-	if n >= maxSnapshotsADay {
-		return cache.Faultf(codeSnapshotQuota, "The maximum number of manual snapshots for this cluster taken within 24 hours has been reached")
-	}
-	return nil
 }

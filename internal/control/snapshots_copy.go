@@ -2,8 +2,10 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/records"
@@ -15,6 +17,7 @@ import (
 type SnapshotCopy struct {
 	Source, Target string
 	Bucket         string
+	KmsKeyID       string
 	Tags           []cache.Tag
 }
 
@@ -30,7 +33,7 @@ func (c *Control) CopySnapshot(ctx context.Context, region string, in SnapshotCo
 	if err := checkID("TargetSnapshotName", in.Target, maxSnapshotName); err != nil {
 		return nil, err
 	}
-	if err := checkTags(in.Tags); err != nil {
+	if err := errors.Join(checkTags(in.Tags), checkKey(region, in.KmsKeyID)); err != nil {
 		return nil, err
 	}
 	var s cache.Snapshot
@@ -42,7 +45,11 @@ func (c *Control) CopySnapshot(ctx context.Context, region string, in SnapshotCo
 		s = *from
 		s.Name, s.Source, s.CopyOf = lower(in.Target), cache.SourceManual, from.Name
 		s.Status, s.Reason, s.CreatedAt, s.Tags = cache.StatusCreating, "", c.Now(), in.Tags
-		s.Shards, s.Restores, s.Exports = nil, nil, nil
+		s.Shards, s.Restores, s.Exports, s.Import, s.Imported = nil, nil, nil, nil, ""
+		s.ProvedAt, s.Unread, s.UnreadAt = time.Time{}, "", time.Time{}
+		if in.KmsKeyID != "" {
+			s.KmsKeyID = in.KmsKeyID
+		}
 		if err := checkNoSnapshot(tx, region, s.Name); err != nil {
 			return err
 		}
@@ -60,6 +67,9 @@ func ExportKey(target, nodeGroup string) string { return fmt.Sprintf("%s-%s.rdb"
 func (c *Control) exportSnapshot(ctx context.Context, region string, in *SnapshotCopy) (*cache.Snapshot, error) {
 	if err := checkExportName(in.Target); err != nil {
 		return nil, err
+	}
+	if in.KmsKeyID != "" {
+		return nil, conflict("The parameters KmsKeyId and TargetBucket cannot be used together: exported files are plain RDB files.")
 	}
 	if len(in.Tags) > 0 {
 		return nil, conflict("The parameters Tags and TargetBucket cannot be used together: exported files have no tags.")
@@ -92,8 +102,14 @@ func (c *Control) exportSnapshot(ctx context.Context, region string, in *Snapsho
 
 // checkTarget checks the bucket, and that no file would be overwritten.
 func (c *Control) checkTarget(ctx context.Context, region string, in *SnapshotCopy, s *cache.Snapshot) error {
+	if t, ok := cache.FindNodeType(s.NodeType); ok && t.DataTiering {
+		return conflict("Snapshot %s is of a cache with data tiering (%s) and cannot be exported to a bucket.", s.Name, s.NodeType)
+	}
 	if err := c.checkBucket(ctx, region, in.Bucket); err != nil {
 		return err
+	}
+	if err := c.Buckets.Granted(ctx, region, in.Bucket); err != nil {
+		return bucketFault(in.Bucket, err)
 	}
 	for _, shard := range s.Shards {
 		key := ExportKey(in.Target, shard.NodeGroupID)
@@ -115,9 +131,19 @@ func getReady(tx *store.Tx, region, name, purpose string) (*cache.Snapshot, erro
 		return nil, err
 	}
 	if s.Status != cache.StatusAvailable || s.Deleting {
-		return nil, cache.Faultf(codeSnapshotState, "Snapshot %s has status %s which is not valid for %s.", s.Name, s.Status, purpose)
+		return nil, notValid(&s, purpose)
 	}
 	return &s, nil
+}
+
+// notValid says that the state of a snapshot does not allow something, and why it has
+// that state if there is a reason.
+func notValid(s *cache.Snapshot, purpose string) error {
+	why := ""
+	if s.Status == cache.StatusFailed && s.Reason != "" {
+		why = " The reason: " + s.Reason
+	}
+	return cache.Faultf(codeSnapshotState, "Snapshot %s has status %s which is not valid for %s.%s", s.Name, s.Status, purpose, why)
 }
 
 func getSnapshot(tx *store.Tx, region, name string) (cache.Snapshot, error) {

@@ -71,8 +71,8 @@ type tagged struct {
 	put  func([]cache.Tag) error
 }
 
-// findTagged finds the resource of an ARN. Caches must be available: that is
-// what their clients wait for and retry on.
+// findTagged finds the resource of an ARN. Caches must be available, which is what
+// their clients wait for and retry on, or be so while they are backed up.
 func findTagged(tx *store.Tx, region, arn string) (*tagged, error) {
 	parts := strings.SplitN(arn, ":", 7)
 	if len(parts) != 7 || parts[0] != "arn" || !strings.HasPrefix(parts[1], "aws") || parts[2] != "elasticache" || parts[6] == "" {
@@ -102,7 +102,7 @@ func taggedGroup(tx *store.Tx, region, id string) (*tagged, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.Status != cache.StatusAvailable {
+	if !modifiable(g.Status) {
 		return nil, cache.Faultf(codeGroupState, "Cluster not in available state to perform tagging operations.")
 	}
 	return &tagged{g.Tags, func(tags []cache.Tag) error {
@@ -133,7 +133,7 @@ func taggedCluster(tx *store.Tx, region, id string) (*tagged, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.Status != cache.StatusAvailable {
+	if !modifiable(k.Status) {
 		return nil, cache.Faultf(codeClusterNotFound, "%s is either not present or not available.", k.ID)
 	}
 	return &tagged{k.Tags, func(tags []cache.Tag) error {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"holdfast.dev/internal/cache"
 )
 
 const (
@@ -19,7 +21,6 @@ var days = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
 var (
 	clockRE       = `([01][0-9]|2[0-3]):([0-5][0-9])`
-	snapshotRE    = regexp.MustCompile(`^` + clockRE + `-` + clockRE + `$`)
 	dayRE         = `(sun|mon|tue|wed|thu|fri|sat):`
 	maintenanceRE = regexp.MustCompile(`^` + dayRE + clockRE + `-` + dayRE + clockRE + `$`)
 )
@@ -30,12 +31,11 @@ type span struct{ from, length int }
 
 // parseSnapshotWindow reads "hh24:mi-hh24:mi".
 func parseSnapshotWindow(s string) (span, error) {
-	m := snapshotRE.FindStringSubmatch(s)
-	if m == nil {
+	d, ok := cache.ParseDailyWindow(s)
+	if !ok {
 		return span{}, invalid("The snapshot window %q is not valid. It must be of the form hh24:mi-hh24:mi, for example 05:00-09:00.", s)
 	}
-	from, to := minutes(m[1], m[2]), minutes(m[3], m[4])
-	w := span{from, (to - from + minutesADay) % minutesADay}
+	w := span{d.From, d.Length}
 	if w.length < shortest {
 		return span{}, invalid("Snapshot window must be at least 60 minutes.")
 	}
@@ -73,6 +73,10 @@ func overlap(snapshot, maintenance span) bool {
 	return (b-a+minutesADay)%minutesADay < snapshot.length || (a-b+minutesADay)%minutesADay < maintenance.length
 }
 
+func errOverlap() error {
+	return invalid("The snapshot window and maintenance window must not overlap.")
+}
+
 // maintenanceHours are when a region's windows begin, where ElastiCache says so:
 // eight hours from this one, UTC.
 var maintenanceHours = map[string]int{"us-east-1": 3, "us-west-2": 6, "eu-west-1": 22, "ap-northeast-1": 13}
@@ -103,7 +107,7 @@ func windows(region, id, snapshot, maintenance string) (string, string, error) {
 		}
 	}
 	if overlap(s, m) {
-		return "", "", invalid("The snapshot window and maintenance window must not overlap.")
+		return "", "", errOverlap()
 	}
 	return formatDaily(s), formatWeekly(m), nil
 }

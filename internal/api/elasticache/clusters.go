@@ -113,7 +113,7 @@ func showCluster(k *cache.CacheCluster, nodes bool) types.CacheCluster {
 		IpDiscovery:                        types.IpDiscovery(k.IPDiscovery),
 		AuthTokenEnabled:                   aws.Bool(false),
 		TransitEncryptionEnabled:           aws.Bool(false),
-		AtRestEncryptionEnabled:            aws.Bool(false),
+		AtRestEncryptionEnabled:            aws.Bool(k.AtRestEncryption),
 		ReplicationGroupLogDeliveryEnabled: aws.Bool(false),
 		PendingModifiedValues:              &types.PendingModifiedValues{},
 	}

@@ -13,6 +13,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 )
 
+// deprecated members have had no meaning for years, on AWS as here.
+var deprecated = map[string]string{"ModifyReplicationGroupInput": "NodeGroupId"}
+
 // TestNoMemberIsDropped: every member of the inputs is read somewhere in this
 // package, be it to hand it on or to refuse it.
 func TestNoMemberIsDropped(t *testing.T) {
@@ -20,9 +23,11 @@ func TestNoMemberIsDropped(t *testing.T) {
 	for _, in := range []any{
 		elasticache.CreateReplicationGroupInput{},
 		elasticache.DescribeReplicationGroupsInput{},
+		elasticache.ModifyReplicationGroupInput{},
 		elasticache.DeleteReplicationGroupInput{},
 		elasticache.CreateCacheClusterInput{},
 		elasticache.DescribeCacheClustersInput{},
+		elasticache.ModifyCacheClusterInput{},
 		elasticache.DeleteCacheClusterInput{},
 		elasticache.CreateSnapshotInput{},
 		elasticache.CopySnapshotInput{},
@@ -44,6 +49,9 @@ func TestNoMemberIsDropped(t *testing.T) {
 	} {
 		typ := reflect.TypeOf(in)
 		for i := range typ.NumField() {
+			if deprecated[typ.Name()] == typ.Field(i).Name {
+				continue
+			}
 			if f := typ.Field(i); f.IsExported() && !read[typ.Name()][f.Name] {
 				t.Errorf("%s.%s is never looked at", typ.Name(), f.Name)
 			}

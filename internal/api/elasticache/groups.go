@@ -34,19 +34,25 @@ func (h *handlers) createReplicationGroup(ctx context.Context, in *elasticache.C
 			MaintenanceWindow:       aws.ToString(in.PreferredMaintenanceWindow),
 			NotificationTopicARN:    aws.ToString(in.NotificationTopicArn),
 			Tags:                    readTags(in.Tags),
+			AtRestEncryption:        aws.ToBool(in.AtRestEncryptionEnabled),
+			KmsKeyID:                aws.ToString(in.KmsKeyId),
 			SnapshotName:            aws.ToString(in.SnapshotName),
 			SnapshotARNs:            in.SnapshotArns,
 		},
 		Nodes:             number(in.NumCacheClusters),
 		Replicas:          number(in.ReplicasPerNodeGroup),
 		Zones:             in.PreferredCacheClusterAZs,
+		NodeGroups:        number(in.NumNodeGroups),
 		AutomaticFailover: aws.ToBool(in.AutomaticFailoverEnabled),
 		MultiAZ:           aws.ToBool(in.MultiAZEnabled),
 	}
-	if len(in.NodeGroupConfiguration) == 1 {
-		if err := readShard(&req, &in.NodeGroupConfiguration[0]); err != nil {
+	req.ClusterMode = string(in.ClusterMode)
+	for i := range in.NodeGroupConfiguration {
+		shard, err := readShard(&in.NodeGroupConfiguration[i])
+		if err != nil {
 			return nil, err
 		}
+		req.Shards = append(req.Shards, shard)
 	}
 	g, err := h.ctl.CreateReplicationGroup(ctx, region(ctx), req)
 	if err != nil {
@@ -55,26 +61,12 @@ func (h *handlers) createReplicationGroup(ctx context.Context, in *elasticache.C
 	return &elasticache.CreateReplicationGroupOutput{ReplicationGroup: new(showGroup(g))}, nil
 }
 
-// readShard takes over what the configuration of the one shard says.
-func readShard(req *control.NewGroup, n *types.NodeGroupConfiguration) error {
-	if err := refuseShard(n); err != nil {
-		return err
-	}
-	if n.ReplicaCount != nil {
-		if req.Replicas != nil && *req.Replicas != int(*n.ReplicaCount) {
-			return cache.Faultf("InvalidParameterCombination", "ReplicasPerNodeGroup and NodeGroupConfiguration.ReplicaCount contradict each other.")
-		}
-		req.Replicas = number(n.ReplicaCount)
-	}
-	if n.PrimaryAvailabilityZone == nil && len(n.ReplicaAvailabilityZones) == 0 {
-		return nil
-	}
-	zones := append([]string{aws.ToString(n.PrimaryAvailabilityZone)}, n.ReplicaAvailabilityZones...)
-	if len(req.Zones) > 0 && !slices.Equal(req.Zones, zones) {
-		return cache.Faultf("InvalidParameterCombination", "PreferredCacheClusterAZs and the zones of NodeGroupConfiguration contradict each other.")
-	}
-	req.Zones = zones
-	return nil
+// readShard takes over what the configuration of a node group says.
+func readShard(n *types.NodeGroupConfiguration) (control.NewShard, error) {
+	return control.NewShard{
+		ID: aws.ToString(n.NodeGroupId), Slots: aws.ToString(n.Slots), Replicas: number(n.ReplicaCount),
+		PrimaryZone: aws.ToString(n.PrimaryAvailabilityZone), ReplicaZones: n.ReplicaAvailabilityZones,
+	}, refuseShard(n)
 }
 
 func (h *handlers) describeReplicationGroups(ctx context.Context, in *elasticache.DescribeReplicationGroupsInput) (*elasticache.DescribeReplicationGroupsOutput, error) {
@@ -111,7 +103,8 @@ func showGroup(g *control.Group) types.ReplicationGroup {
 		Status:                     aws.String(string(g.Status)),
 		ReplicationGroupCreateTime: aws.Time(g.CreatedAt),
 		MemberClusters:             g.ReplicationGroup.Members,
-		NodeGroups:                 []types.NodeGroup{showNodeGroup(g)},
+		NodeGroups:                 showNodeGroups(g),
+		ConfigurationEndpoint:      showConfiguration(g),
 		AutomaticFailover:          onOff[types.AutomaticFailoverStatus](g.AutomaticFailover),
 		MultiAZ:                    onOff[types.MultiAZStatus](g.MultiAZ),
 		CacheNodeType:              aws.String(g.NodeType),
@@ -122,12 +115,13 @@ func showGroup(g *control.Group) types.ReplicationGroup {
 		SnapshottingClusterId:      optional(g.SnapshottingCluster),
 		NetworkType:                types.NetworkType(g.NetworkType),
 		IpDiscovery:                types.IpDiscovery(g.IPDiscovery),
-		ClusterEnabled:             aws.Bool(false),
-		ClusterMode:                types.ClusterModeDisabled,
+		ClusterEnabled:             aws.Bool(g.ClusterEnabled),
+		ClusterMode:                onOff[types.ClusterMode](g.ClusterEnabled),
 		DataTiering:                types.DataTieringStatusDisabled,
 		AuthTokenEnabled:           aws.Bool(false),
 		TransitEncryptionEnabled:   aws.Bool(false),
-		AtRestEncryptionEnabled:    aws.Bool(false),
+		AtRestEncryptionEnabled:    aws.Bool(g.AtRestEncryption),
+		KmsKeyId:                   optional(g.KmsKeyID),
 		PendingModifiedValues:      &types.ReplicationGroupPendingModifiedValues{},
 	}
 }
@@ -141,34 +135,69 @@ func usable(s cache.Status) bool {
 	return false
 }
 
-// showNodeGroup shows the one shard, its primary first.
-func showNodeGroup(g *control.Group) types.NodeGroup {
+// showConfiguration is the address of a cluster that can be used.
+func showConfiguration(g *control.Group) *types.Endpoint {
+	if !usable(g.Status) {
+		return nil
+	}
+	return showEndpoint(g.ConfigurationEndpoint)
+}
+
+// showNodeGroups shows the shards.
+func showNodeGroups(g *control.Group) []types.NodeGroup {
+	shards := g.Shards()
+	out := make([]types.NodeGroup, len(shards))
+	for i := range shards {
+		out[i] = showNodeGroup(g, &shards[i])
+	}
+	return out
+}
+
+// showNodeGroup shows one shard, its primary first. In cluster mode clients ask the
+// nodes themselves who leads and where to read, so neither is told here.
+func showNodeGroup(g *control.Group, s *cache.NodeGroup) types.NodeGroup {
 	status := g.Status
 	if status == cache.StatusSnapshotting {
 		status = cache.StatusAvailable // a shard has no word for it
 	}
-	n := types.NodeGroup{NodeGroupId: aws.String(cache.NodeGroupID), Status: aws.String(string(status))}
+	n := types.NodeGroup{NodeGroupId: aws.String(s.ID), Status: aws.String(string(status))}
 	shown := usable(g.Status)
-	if shown {
+	switch {
+	case g.ClusterEnabled:
+		n.Slots = aws.String(s.Slots.String())
+	case shown:
 		n.PrimaryEndpoint, n.ReaderEndpoint = showEndpoint(g.PrimaryEndpoint), showEndpoint(g.ReaderEndpoint)
 	}
 	for i := range g.Members {
 		k := &g.Members[i]
-		m := types.NodeGroupMember{
-			CacheClusterId:            aws.String(k.ID),
-			CacheNodeId:               aws.String(cache.NodeID),
-			PreferredAvailabilityZone: optional(k.Zone),
-			CurrentRole:               aws.String(string(cache.RoleReplica)),
-		}
-		if shown {
-			m.ReadEndpoint = showEndpoint(k.Node.Address)
-		}
-		if k.ID != g.Primary {
-			n.NodeGroupMembers = append(n.NodeGroupMembers, m)
+		if k.ShardID() != s.ID {
 			continue
 		}
-		m.CurrentRole = aws.String(string(cache.RolePrimary))
-		n.NodeGroupMembers = slices.Insert(n.NodeGroupMembers, 0, m)
+		m := showMember(g, k, shown)
+		if !g.ClusterEnabled && k.ID == s.Primary {
+			n.NodeGroupMembers = slices.Insert(n.NodeGroupMembers, 0, m)
+		} else {
+			n.NodeGroupMembers = append(n.NodeGroupMembers, m)
+		}
 	}
 	return n
+}
+
+func showMember(g *control.Group, k *cache.CacheCluster, shown bool) types.NodeGroupMember {
+	m := types.NodeGroupMember{
+		CacheClusterId:            aws.String(k.ID),
+		CacheNodeId:               aws.String(cache.NodeID),
+		PreferredAvailabilityZone: optional(k.Zone),
+	}
+	if g.ClusterEnabled {
+		return m
+	}
+	m.CurrentRole = aws.String(string(cache.RoleReplica))
+	if g.Leads(k.ID) {
+		m.CurrentRole = aws.String(string(cache.RolePrimary))
+	}
+	if shown {
+		m.ReadEndpoint = showEndpoint(k.Node.Address)
+	}
+	return m
 }

@@ -36,11 +36,7 @@ func refuseGroup(in *elasticache.CreateReplicationGroupInput) error {
 		ask{"TransitEncryptionMode", in.TransitEncryptionMode != ""},
 		ask{"AuthToken", text(in.AuthToken)},
 		ask{"UserGroupIds", len(in.UserGroupIds) > 0},
-		ask{"AtRestEncryptionEnabled", aws.ToBool(in.AtRestEncryptionEnabled)},
-		ask{"KmsKeyId", text(in.KmsKeyId)},
-		ask{"ClusterMode", unlike(in.ClusterMode, types.ClusterModeDisabled)},
-		ask{"NumNodeGroups", in.NumNodeGroups != nil && *in.NumNodeGroups != 1},
-		ask{"NodeGroupConfiguration", len(in.NodeGroupConfiguration) > 1},
+		ask{"ClusterMode", unlike(in.ClusterMode, types.ClusterModeDisabled) && in.ClusterMode != types.ClusterModeEnabled},
 		ask{"GlobalReplicationGroupId", text(in.GlobalReplicationGroupId)},
 		ask{"PrimaryClusterId", text(in.PrimaryClusterId)},
 		ask{"LogDeliveryConfigurations", len(in.LogDeliveryConfigurations) > 0},
@@ -53,12 +49,9 @@ func refuseGroup(in *elasticache.CreateReplicationGroupInput) error {
 	)
 }
 
-// refuseShard looks for what a node group's configuration asks beyond the one
-// shard that there is.
+// refuseShard looks for what the configuration of a node group does not build.
 func refuseShard(n *types.NodeGroupConfiguration) error {
 	return refuse(
-		ask{"NodeGroupConfiguration.Slots", text(n.Slots) && *n.Slots != "0-16383"},
-		ask{"NodeGroupConfiguration.NodeGroupId", text(n.NodeGroupId) && *n.NodeGroupId != cache.NodeGroupID && *n.NodeGroupId != "1"},
 		ask{"NodeGroupConfiguration.PrimaryOutpostArn", text(n.PrimaryOutpostArn)},
 		ask{"NodeGroupConfiguration.ReplicaOutpostArns", len(n.ReplicaOutpostArns) > 0},
 	)

@@ -19,9 +19,11 @@ func New(ctl *control.Control) *query.Service {
 	h := &handlers{ctl: ctl}
 	query.Handle(svc, h.createReplicationGroup)
 	query.Handle(svc, h.describeReplicationGroups)
+	query.Handle(svc, h.modifyReplicationGroup)
 	query.Handle(svc, h.deleteReplicationGroup)
 	query.Handle(svc, h.createCacheCluster)
 	query.Handle(svc, h.describeCacheClusters)
+	query.Handle(svc, h.modifyCacheCluster)
 	query.Handle(svc, h.deleteCacheCluster)
 	query.Handle(svc, h.createSnapshot)
 	query.Handle(svc, h.copySnapshot)

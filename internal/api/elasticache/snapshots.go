@@ -14,14 +14,12 @@ import (
 )
 
 func (h *handlers) createSnapshot(ctx context.Context, in *elasticache.CreateSnapshotInput) (*elasticache.CreateSnapshotOutput, error) {
-	if err := refuse(ask{"KmsKeyId", text(in.KmsKeyId)}); err != nil {
-		return nil, err
-	}
 	s, err := h.ctl.CreateSnapshot(ctx, region(ctx), control.NewSnapshot{
 		Name:      aws.ToString(in.SnapshotName),
 		GroupID:   aws.ToString(in.ReplicationGroupId),
 		ClusterID: aws.ToString(in.CacheClusterId),
 		Tags:      readTags(in.Tags),
+		KmsKeyID:  aws.ToString(in.KmsKeyId),
 	})
 	if err != nil {
 		return nil, err
@@ -30,14 +28,12 @@ func (h *handlers) createSnapshot(ctx context.Context, in *elasticache.CreateSna
 }
 
 func (h *handlers) copySnapshot(ctx context.Context, in *elasticache.CopySnapshotInput) (*elasticache.CopySnapshotOutput, error) {
-	if err := refuse(ask{"KmsKeyId", text(in.KmsKeyId)}); err != nil {
-		return nil, err
-	}
 	s, err := h.ctl.CopySnapshot(ctx, region(ctx), control.SnapshotCopy{
-		Source: aws.ToString(in.SourceSnapshotName),
-		Target: aws.ToString(in.TargetSnapshotName),
-		Bucket: aws.ToString(in.TargetBucket),
-		Tags:   readTags(in.Tags),
+		Source:   aws.ToString(in.SourceSnapshotName),
+		Target:   aws.ToString(in.TargetSnapshotName),
+		Bucket:   aws.ToString(in.TargetBucket),
+		KmsKeyID: aws.ToString(in.KmsKeyId),
+		Tags:     readTags(in.Tags),
 	})
 	if err != nil {
 		return nil, err
@@ -85,6 +81,7 @@ func showSnapshot(s *cache.Snapshot, shards bool) types.Snapshot {
 		Port:                       integer(s.Port),
 		CacheParameterGroupName:    aws.String(s.ParameterGroup),
 		CacheSubnetGroupName:       optional(s.SubnetGroup),
+		VpcId:                      optional(s.VpcID),
 		TopicArn:                   optional(s.NotificationTopicARN),
 		AutoMinorVersionUpgrade:    aws.Bool(s.AutoMinorVersionUpgrade),
 		SnapshotRetentionLimit:     integer(s.SnapshotRetention),
@@ -102,9 +99,9 @@ func showSnapshot(s *cache.Snapshot, shards bool) types.Snapshot {
 		out.NumCacheNodes = aws.Int32(1)
 		return out
 	}
-	out.ReplicationGroupId = aws.String(s.GroupID)
-	out.ReplicationGroupDescription = aws.String(s.GroupDescription)
-	out.NumNodeGroups = aws.Int32(1)
+	out.ReplicationGroupId = optional(s.GroupID)
+	out.ReplicationGroupDescription = optional(s.GroupDescription)
+	out.NumNodeGroups = integer(max(1, len(s.NodeGroups)))
 	return out
 }
 
@@ -119,15 +116,15 @@ func snapshotVersion(s *cache.Snapshot) string {
 	return shownVersion(s.EngineVersion, "")
 }
 
-// showShards shows the files of a snapshot, or the one that is to come.
+// showShards shows the files of a snapshot, or those that are to come.
 func showShards(s *cache.Snapshot, config bool) []types.NodeSnapshot {
 	list := s.Shards
 	if len(list) == 0 {
-		list = []cache.ShardSnapshot{{NodeGroupID: cache.NodeGroupID, ClusterID: s.ClusterID}}
+		list = shardsToCome(s)
 	}
 	out := make([]types.NodeSnapshot, len(list))
 	for i, shard := range list {
-		n := types.NodeSnapshot{
+		out[i] = types.NodeSnapshot{
 			CacheNodeId:         aws.String(cache.NodeID),
 			CacheNodeCreateTime: aws.Time(s.SourceCreatedAt),
 			CacheClusterId:      optional(shard.ClusterID),
@@ -136,13 +133,34 @@ func showShards(s *cache.Snapshot, config bool) []types.NodeSnapshot {
 			SnapshotCreateTime:  optional(shard.TakenAt),
 		}
 		if config {
-			n.NodeGroupConfiguration = &types.NodeGroupConfiguration{
-				NodeGroupId:             aws.String(shard.NodeGroupID),
-				Slots:                   aws.String("0-16383"),
-				PrimaryAvailabilityZone: optional(s.Zone),
-			}
+			out[i].NodeGroupConfiguration = showShardConfig(s, shard.NodeGroupID)
 		}
-		out[i] = n
+	}
+	return out
+}
+
+func shardsToCome(s *cache.Snapshot) []cache.ShardSnapshot {
+	if len(s.NodeGroups) == 0 {
+		return []cache.ShardSnapshot{{NodeGroupID: cache.NodeGroupID, ClusterID: s.ClusterID}}
+	}
+	out := make([]cache.ShardSnapshot, len(s.NodeGroups))
+	for i := range s.NodeGroups {
+		out[i].NodeGroupID = s.NodeGroups[i].ID
+	}
+	return out
+}
+
+// showShardConfig shows a node group as it was when the snapshot was taken.
+func showShardConfig(s *cache.Snapshot, id string) *types.NodeGroupConfiguration {
+	out := &types.NodeGroupConfiguration{
+		NodeGroupId:             aws.String(id),
+		Slots:                   aws.String(cache.AllSlots().String()),
+		PrimaryAvailabilityZone: optional(s.Zone),
+	}
+	for _, n := range s.NodeGroups {
+		if n.ID == id {
+			out.Slots, out.ReplicaCount = aws.String(n.Slots.String()), integer(max(0, len(n.Members)-1))
+		}
 	}
 	return out
 }

@@ -39,6 +39,7 @@ var update = flag.Bool("update", false, "rewrite the expected replies in testdat
 //	settle              the reconciler makes everything true
 //	pass DURATION       time passes
 //	fail GROUP REASON   the creation of a group fails
+//	status KIND ID STATUS   a group, cluster or snapshot is in this state
 //	bucket NAME REGION [none|other|owner|denied]
 //	object BUCKET KEY BYTES
 //	free BYTES          the machine's free memory
@@ -117,8 +118,13 @@ func (p *player) order(line string) string {
 		p.w.Pass(d)
 	case "fail":
 		must(p.w.Fail(p.t.Context(), "us-east-1", words[1], words[2]))
+	case "status":
+		must(p.w.SetStatus(p.t.Context(), "us-east-1", words[1], words[2], cache.Status(words[3])))
 	case "bucket":
-		faults := map[string]error{"": nil, "owner": control.ErrNotOwner, "denied": control.ErrDenied, "broken": errors.New("disk on fire")}
+		faults := map[string]error{
+			"": nil, "owner": control.ErrNotOwner, "denied": control.ErrDenied, "broken": errors.New("disk on fire"),
+			"noread": control.ErrNoRead, "nowrite": control.ErrNoWrite, "noreadacp": control.ErrNoReadACP,
+		}
 		p.w.Buckets.Add(words[1], words[2], faults[strings.Join(words[3:], "")])
 	case "object":
 		p.w.Buckets.Put(words[1], words[2], number(words[3]))

@@ -149,7 +149,7 @@ func NewBuckets() *Buckets {
 	return &Buckets{regions: map[string]string{}, faults: map[string]error{}, objects: map[string]int64{}}
 }
 
-// Add makes a bucket; fault is what Check says of it.
+// Add makes a bucket; fault is what Check or Granted says of it.
 func (b *Buckets) Add(bucket, region string, fault error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -170,10 +170,23 @@ func (b *Buckets) Check(_ context.Context, region, bucket string) error {
 	switch r, ok := b.regions[bucket]; {
 	case !ok:
 		return control.ErrNoBucket
-	case b.faults[bucket] != nil:
+	case b.faults[bucket] != nil && !slices.Contains(lacking, b.faults[bucket]):
 		return b.faults[bucket]
 	case r != region:
 		return control.ErrOtherRegion
+	}
+	return nil
+}
+
+// lacking are the faults of a bucket that only Granted tells.
+var lacking = []error{control.ErrNoRead, control.ErrNoWrite, control.ErrNoReadACP}
+
+// Granted implements control.Buckets.
+func (b *Buckets) Granted(_ context.Context, _, bucket string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if fault := b.faults[bucket]; slices.Contains(lacking, fault) {
+		return fault
 	}
 	return nil
 }

@@ -1,0 +1,152 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"holdfast.dev/internal/cache"
+	"holdfast.dev/internal/records"
+	"holdfast.dev/internal/store"
+)
+
+// GroupChange is what ModifyReplicationGroup asks for.
+type GroupChange struct {
+	Change
+	Description         *string
+	SnapshottingCluster string
+	// What cannot be changed yet, and passes if it is what there is.
+	AutomaticFailover, MultiAZ  *bool
+	PrimaryCluster, ClusterMode string
+}
+
+// ModifyReplicationGroup changes settings of a group.
+func (c *Control) ModifyReplicationGroup(ctx context.Context, region, id string, in GroupChange) (*Group, error) {
+	if err := in.check(region); err != nil {
+		return nil, err
+	}
+	if in.Description != nil {
+		if err := checkDescription("ReplicationGroupDescription", *in.Description); err != nil {
+			return nil, err
+		}
+	}
+	var out Group
+	err := c.DB.Update(ctx, func(tx *store.Tx) error {
+		g, err := getGroup(tx, region, id)
+		if err != nil {
+			return err
+		}
+		if !modifiable(g.Status) {
+			return cache.Faultf(codeGroupState, "Replication group must be in available state to modify. Replication group %s has status %s.", g.ID, g.Status)
+		}
+		if out, err = withMembers(tx, g); err != nil {
+			return err
+		}
+		return c.changeGroup(tx, &out, &in)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+func (c *Control) changeGroup(tx *store.Tx, g *Group, in *GroupChange) error {
+	if err := in.checkSame(g); err != nil {
+		return err
+	}
+	before := g.ReplicationGroup.Settings
+	notes, err := c.apply(&in.Change, &g.Settings, &g.Automatic)
+	if err != nil {
+		return err
+	}
+	if err := chooseSource(tx, &g.ReplicationGroup, in.SnapshottingCluster); err != nil {
+		return err
+	}
+	g.Description = orElse(in.Description, g.Description)
+	if g.SnapshotRetention != before.SnapshotRetention {
+		if err := keepFor(tx, g.Region, g.ID, "", g.SnapshotRetention); err != nil {
+			return err
+		}
+	}
+	for i := range g.Members {
+		k := &g.Members[i]
+		follow(&k.Settings, &g.Settings)
+		if err := records.Clusters.Put(tx, k.Key(), *k); err != nil {
+			return err
+		}
+	}
+	if err := records.Groups.Put(tx, g.Key(), g.ReplicationGroup); err != nil {
+		return err
+	}
+	return c.tell(tx, g.Region, cache.EventGroup, g.ID, notes...)
+}
+
+// follow gives a member the settings of its group that can be modified.
+func follow(member, group *cache.Settings) {
+	member.SnapshotRetention = group.SnapshotRetention
+	member.SnapshotWindow, member.MaintenanceWindow = group.SnapshotWindow, group.MaintenanceWindow
+	member.NotificationTopicARN = group.NotificationTopicARN
+	member.AutoMinorVersionUpgrade = group.AutoMinorVersionUpgrade
+	member.SecurityGroupIDs = slices.Clone(group.SecurityGroupIDs)
+}
+
+// chooseSource writes down which member the daily backup reads. Without cluster
+// mode it has to be named when backups are turned on, and has no meaning otherwise.
+func chooseSource(tx *store.Tx, g *cache.ReplicationGroup, asked string) error {
+	asked = lower(asked)
+	switch {
+	case g.ClusterEnabled && asked != "":
+		return conflict("Cannot set snapshotting cluster for cluster mode enabled replication group")
+	case g.ClusterEnabled:
+		return nil
+	case g.SnapshotRetention == 0 && asked == "":
+		g.SnapshottingCluster = ""
+		return nil
+	case g.SnapshotRetention == 0, asked == "" && g.SnapshottingCluster == "":
+		return conflict("Must specify both SnapshotRetentionLimit and SnapshottingClusterId to turn on snapshots")
+	case asked == "":
+		return nil
+	}
+	if _, err := getCluster(tx, g.Region, asked); err != nil {
+		return err
+	}
+	if !slices.Contains(g.Members, asked) {
+		return invalid("The cache cluster %s is not a member of replication group %s.", asked, g.ID)
+	}
+	g.SnapshottingCluster = asked
+	return nil
+}
+
+// checkSame holds what is named and cannot be changed against what there is.
+func (in *GroupChange) checkSame(g *Group) error {
+	build := ""
+	if len(g.Members) > 0 {
+		build = g.Members[0].Node.Build
+	}
+	if err := in.Same.check(&g.Settings, build); err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		member  string
+		asked   *bool
+		present bool
+	}{
+		{"AutomaticFailoverEnabled", in.AutomaticFailover, g.AutomaticFailover},
+		{"MultiAZEnabled", in.MultiAZ, g.MultiAZ},
+	} {
+		if c.asked != nil && *c.asked != c.present {
+			return unchangeable(c.member, fmt.Sprint(*c.asked), fmt.Sprint(c.present))
+		}
+	}
+	if p := lower(in.PrimaryCluster); p != "" && p != g.Primary {
+		return unchangeable("PrimaryClusterId", p, g.Primary)
+	}
+	mode := "disabled"
+	if g.ClusterEnabled {
+		mode = "enabled"
+	}
+	if m := in.ClusterMode; m != "" && m != mode {
+		return unchangeable("ClusterMode", m, mode)
+	}
+	return nil
+}
