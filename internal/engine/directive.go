@@ -106,9 +106,10 @@ func configuration(d dialect, dir string, spec cache.NodeSpec) []directive {
 		set["appendonly"] = "no"
 	}
 	conf = append(conf, inOrder(set)...)
+	conf = append(conf, clusterLines(d, spec)...)
 	conf = append(conf, userLines(d, spec.Secret)...)
 	conf = append(conf, directive{"masteruser", AdminUser}, directive{"masterauth", quote(spec.Secret)})
-	if !spec.Primary.IsZero() {
+	if !spec.Primary.IsZero() && spec.Cluster == nil {
 		conf = append(conf, directive{"replicaof", spec.Primary.Host + " " + strconv.Itoa(spec.Primary.Port)})
 	}
 	return conf

@@ -26,6 +26,19 @@
 // start the former primary as a replica; Start cannot see the other nodes and
 // does not try to.
 //
+// # Cluster mode
+//
+// A node with a Cluster finds it in nodes.conf, which Start writes as the spec has
+// it: who is there, who leads and with which slots. Nobody introduces nodes to each
+// other, so a cluster forms without an order, and a node that was replaced as a
+// primary while it was dead starts as a replica without asking anyone. Only the
+// epochs are taken over from the file of the last run. Roles change by Reconfigure
+// alone (CLUSTER FAILOVER TAKEOVER, CLUSTER REPLICATE); the engines' own election and
+// the migration of replicas are off. A node is never started with an endpoint among
+// its Binds: its bus would hold that address too, for as long as it lives. AwaitReady
+// tells that a node has its data, AwaitFormed that the cluster around it is whole;
+// for two seconds after its start a primary refuses commands on keys.
+//
 // # Addresses
 //
 // A node listens at its own address and at Binds, the endpoints it holds. The

@@ -178,8 +178,9 @@ func check(d dialect, spec cache.NodeSpec) error {
 	case !d.canRebind() && len(hosts(spec)) > 1:
 		return fmt.Errorf("%w: %s %d.%d cannot hold an endpoint: it cannot change its addresses while it runs",
 			cache.ErrPermanent, d.engine, d.version[0], d.version[1])
-	case spec.Parameters["cluster-enabled"] == "yes":
-		return fmt.Errorf("%w: cluster mode is not served", cache.ErrPermanent)
+	}
+	if err := checkCluster(d, spec); err != nil {
+		return err
 	}
 	for _, h := range append(hosts(spec), spec.Primary.Host) {
 		if h != "" && net.ParseIP(h) == nil {

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -53,7 +52,7 @@ func (n *node) sweep(spec cache.NodeSpec) error {
 	}
 	for _, f := range entries {
 		name := f.Name()
-		stale := name == dumpFile || strings.HasPrefix(name, "temp-") || strings.HasPrefix(name, confFile+".")
+		stale := name == dumpFile || strings.HasPrefix(name, "temp-") || strings.HasPrefix(name, confFile+".") || strings.HasPrefix(name, nodesFile+".")
 		stale = stale || !keepsLog && (name == aofFile || name == aofDir)
 		if !stale {
 			continue
@@ -65,26 +64,32 @@ func (n *node) sweep(spec cache.NodeSpec) error {
 	return nil
 }
 
-// writeConf writes the configuration file, whole or not at all.
-func (n *node) writeConf(lines []directive) (err error) {
-	f, err := os.CreateTemp(n.dir, confFile+".*") // mode 0600
+// writeConf writes the configuration file.
+func (n *node) writeConf(lines []directive) error {
+	var b strings.Builder
+	b.WriteString("# Written by Holdfast at every start; changes made here are lost.\n")
+	for _, l := range lines {
+		fmt.Fprintln(&b, l)
+	}
+	return n.writeWhole(confFile, b.String())
+}
+
+// writeWhole writes a file of the node's directory, whole or not at all.
+func (n *node) writeWhole(name, text string) (err error) {
+	f, err := os.CreateTemp(n.dir, name+".*") // mode 0600
 	if err != nil {
-		return fmt.Errorf("cannot write the configuration: %w", err)
+		return fmt.Errorf("cannot write %s: %w", name, err)
 	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("cannot write the configuration: %w", errors.Join(err, os.Remove(f.Name())))
+			err = fmt.Errorf("cannot write %s: %w", name, errors.Join(err, os.Remove(f.Name())))
 		}
 	}()
-	w := bufio.NewWriter(f)
-	fmt.Fprintln(w, "# Written by Holdfast at every start; changes made here are lost.")
-	for _, l := range lines {
-		fmt.Fprintln(w, l)
-	}
-	if err := errors.Join(w.Flush(), f.Close()); err != nil {
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), filepath.Join(n.dir, confFile))
+	return os.Rename(f.Name(), filepath.Join(n.dir, name))
 }
 
 // checkSeed makes sure that there is something to load: an engine that does not

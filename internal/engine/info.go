@@ -75,7 +75,7 @@ func fields(s string) info {
 
 // health makes sense of it.
 func (in info) health() (cache.Health, error) {
-	h := cache.Health{Role: cache.RolePrimary, Loading: in["loading"] == "1", Version: in["valkey_version"]}
+	h := cache.Health{Role: cache.RolePrimary, Loading: in["loading"] == "1", Version: in["valkey_version"], RunID: in["run_id"]}
 	if h.Version == "" {
 		h.Version = in["redis_version"]
 	}
@@ -97,6 +97,14 @@ func (in info) health() (cache.Health, error) {
 	}
 	if h.UsedMemory, err = in.number("used_memory"); err != nil {
 		return h, err
+	}
+	if h.Changes, err = in.number("rdb_changes_since_last_save"); err != nil {
+		return h, err
+	}
+	if h.Saving = in["rdb_bgsave_in_progress"] == "1"; h.Saving && in["current_cow_size"] != "" {
+		if h.Copied, err = in.number("current_cow_size"); err != nil {
+			return h, err
+		}
 	}
 	for name, value := range in {
 		if rest, ok := strings.CutPrefix(name, "db"); ok && isDigits(rest) {

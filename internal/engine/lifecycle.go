@@ -53,6 +53,9 @@ func (e *Engines) start(ctx context.Context, spec cache.NodeSpec) (cache.Process
 
 // prepare writes the directory's files and removes what is stale.
 func (n *node) prepare(d dialect, spec cache.NodeSpec) error {
+	if spec.Cluster != nil && len(hosts(spec)) > 1 {
+		return fmt.Errorf("%w: a node in cluster mode is not started with an endpoint: its bus would hold it for life", cache.ErrPermanent)
+	}
 	if err := n.makeDir(); err != nil {
 		return err
 	}
@@ -62,6 +65,9 @@ func (n *node) prepare(d dialect, spec cache.NodeSpec) error {
 		}
 	}
 	if err := n.sweep(spec); err != nil {
+		return err
+	}
+	if err := n.writeNodes(d, spec); err != nil {
 		return err
 	}
 	return n.writeConf(configuration(d, n.dir, spec))

@@ -63,7 +63,7 @@ var parameters = map[string]treatment{
 	"cluster-allow-pubsubshard-when-down": {from: since70},
 	"cluster-allow-reads-when-down":       {},
 	"cluster-databases":                   {only: []string{"0", "1"}},
-	"cluster-enabled":                     {only: []string{"no"}},
+	"cluster-enabled":                     {elsewhere: true},
 	"cluster-preferred-endpoint-type":     {only: []string{"ip", "tls-dynamic"}}, // no TLS: the same thing
 	"cluster-require-full-coverage":       {},
 	"commandlog-large-reply-max-len":      {from: valkey81},

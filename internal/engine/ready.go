@@ -140,6 +140,11 @@ func (w *waiting) look(ctx context.Context) (cache.Health, bool, error) {
 		return h, true, w.e.tryOut(ctx, w.n, w.spec)
 	}
 	if in.follows() != w.spec.Primary {
+		soon, err := w.e.settling(ctx, w.spec)
+		if err != nil || soon {
+			w.because(ctx, errors.Join(err, errors.New("it has not turned to its primary yet")))
+			return h, false, nil
+		}
 		return h, false, fmt.Errorf("%w: it was told otherwise: it is %s and should be %s", cache.ErrAmbiguous, role(in.follows()), role(w.spec.Primary))
 	}
 	return w.replica(ctx, h)
@@ -224,7 +229,7 @@ func (w *waiting) askPrimary(ctx context.Context) (offset int64, fed bool, err e
 	}
 	in, err := askInfo(ctx, c)
 	if err == nil && in.feeds(w.spec.Address) {
-		if _, err = c.Do(ctx, "PUBLISH", inStep, ""); err == nil {
+		if _, err = c.Do(ctx, somethingToSend(w.spec)...); err == nil {
 			in, err = askInfo(ctx, c)
 		}
 	}
@@ -233,6 +238,16 @@ func (w *waiting) askPrimary(ctx context.Context) (offset int64, fed bool, err e
 	}
 	offset, err = in.number("master_repl_offset")
 	return offset, in.feeds(w.spec.Address), err
+}
+
+// somethingToSend is a command that changes nothing and that a primary tells its
+// replicas. In cluster mode messages take another way; there the replicas are asked
+// to acknowledge what they have.
+func somethingToSend(spec cache.NodeSpec) []string {
+	if spec.Cluster != nil {
+		return []string{"WAIT", "1000", "1"}
+	}
+	return []string{"PUBLISH", inStep, ""}
 }
 
 // late is the error of a node that took too long.

@@ -99,7 +99,13 @@ func (c *change) promote(ctx context.Context, in info) error {
 	if in["loading"] == "1" {
 		return fmt.Errorf("%w: it is reading its data and cannot be promoted", ErrBusy)
 	}
-	if _, err := c.conn.Do(ctx, "REPLICAOF", "NO", "ONE"); err != nil {
+	cmd := []string{"REPLICAOF", "NO", "ONE"}
+	if c.spec.Cluster != nil {
+		// At once and with all the slots: nobody else is asked, since who leads has
+		// been decided already.
+		cmd = []string{"CLUSTER", "FAILOVER", "TAKEOVER"}
+	}
+	if _, err := c.conn.Do(ctx, cmd...); err != nil {
 		return fmt.Errorf("cannot promote it: %w", err)
 	}
 	now, err := askInfo(ctx, c.conn)
@@ -116,7 +122,12 @@ func (c *change) follow(ctx context.Context, in info) error {
 	if in.follows() == c.spec.Primary {
 		return nil
 	}
-	if _, err := c.conn.Do(ctx, "REPLICAOF", c.spec.Primary.Host, strconv.Itoa(c.spec.Primary.Port)); err != nil {
+	cmd := []string{"REPLICAOF", c.spec.Primary.Host, strconv.Itoa(c.spec.Primary.Port)}
+	if c.spec.Cluster != nil {
+		lead, _ := c.spec.Cluster.Find(c.spec.Primary)
+		cmd = []string{"CLUSTER", "REPLICATE", lead.ID}
+	}
+	if _, err := c.conn.Do(ctx, cmd...); err != nil {
 		return fmt.Errorf("cannot make it follow %s: %w", hostPort(c.spec.Primary), err)
 	}
 	// What it said about its former primary is no reason to give this one up.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/engine"
 	"holdfast.dev/internal/engine/catalog"
+	"holdfast.dev/internal/resp"
 	"holdfast.dev/internal/testkit"
 )
 
@@ -86,11 +88,7 @@ func TestOrphanOfASave(t *testing.T) {
 		spec := b.spec(build, "orders-001")
 		p := b.up(spec)
 		admin := b.login(spec.Address.Host, spec.Address.Port, engine.AdminUser, secret)
-		for i := range 100 {
-			b.do(admin, "SET", fmt.Sprint("k", i), "v")
-		}
-		b.do(admin, "CONFIG", "SET", "rdb-key-save-delay", "100000")
-		b.do(admin, "BGSAVE")
+		b.saveSlowly(admin)
 		if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
@@ -105,11 +103,7 @@ func TestOrphanOfASave(t *testing.T) {
 		}
 		// The same at a stop, with the server alive.
 		admin = b.login(spec.Address.Host, spec.Address.Port, engine.AdminUser, secret)
-		for i := range 100 {
-			b.do(admin, "SET", fmt.Sprint("k", i), "v")
-		}
-		b.do(admin, "CONFIG", "SET", "rdb-key-save-delay", "100000")
-		b.do(admin, "BGSAVE")
+		b.saveSlowly(admin)
 		begin := time.Now()
 		b.down(spec, &p)
 		if refs, err := b.sup.List(b.context()); err != nil || len(refs) != 0 {
@@ -125,6 +119,24 @@ func TestOrphanOfASave(t *testing.T) {
 		}
 	})
 }
+
+// saveSlowly has a child save for a minute, and returns when it is at work.
+func (b *bench) saveSlowly(admin *resp.Conn) {
+	b.t.Helper()
+	for i := range 600 {
+		b.do(admin, "SET", fmt.Sprint("k", i), "v")
+	}
+	b.do(admin, "CONFIG", "SET", "rdb-key-save-delay", "100000")
+	b.do(admin, "BGSAVE")
+	// From 7.0 on a child reports its first key, and ends when nobody listens then.
+	eventually(b.t, "the child has reported", func() bool {
+		info := b.do(admin, "INFO", "persistence")
+		return !strings.Contains(info, keysSaved) || !strings.Contains(info, keysSaved+"0\r")
+	})
+}
+
+// keysSaved is how many keys a child that saves has reported.
+const keysSaved = "current_save_keys_processed:"
 
 // Calls for one node from everywhere at once end in one process.
 func TestConcurrentStarts(t *testing.T) {

@@ -50,6 +50,7 @@ var (
 	always   = since{}
 	since62  = since{redis: version{6, 2}}
 	since70  = since{redis: version{7, 0}}
+	since72  = since{redis: version{7, 2}}
 	valkey8  = since{redis: never, valkey: version{8, 0}}
 	valkey81 = since{redis: never, valkey: version{8, 1}}
 	valkey9  = since{redis: never, valkey: version{9, 0}}

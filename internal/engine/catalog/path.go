@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// versionTimeout bounds one "--version".
-const versionTimeout = 5 * time.Second
+// versionTimeout bounds one "--version"; a machine that has much to do is slow to begin one.
+const versionTimeout = 30 * time.Second
 
 // scanPath looks at every directory of PATH, not only for the first program of a
 // name: a machine may well have two versions there.
