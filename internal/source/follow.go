@@ -96,8 +96,8 @@ type FollowStatus struct {
 	Inexact int64
 }
 
-// ErrSourceEmptied says that the source came back without its keys.
-var ErrSourceEmptied = errors.New("the source was restarted and has no keys any more")
+// ErrSourceEmptied says that the source came back without its keys, or without most of them.
+var ErrSourceEmptied = errors.New("the source was restarted and has lost its keys")
 
 // Follow copies a live source into a sink and keeps the copy up to date. It does
 // not replay commands: it reads keys that changed again, and writes them whole, or

@@ -258,15 +258,13 @@ func (s *Live) Entries(ctx context.Context) iter.Seq2[*flow.Entry, error] {
 // read makes attempts until one succeeds: by way of sp, or through t.
 func (s *Live) read(ctx context.Context, sp *spool, t *through, yield func(*flow.Entry) bool) error {
 	var reasons []string
-	var had string // the server that was seen to have keys
+	var had liveSeen
 	for {
 		a := newAttempt(s, sp)
 		a.through, a.rep.Through = t, t != nil
 		a.rep.Restarts, a.had = reasons, had
 		err := a.run(ctx)
-		if a.total > 0 {
-			had = a.id
-		}
+		had.learn(a)
 		s.setReport(&a.rep)
 		if err == nil && t == nil {
 			return a.yield(ctx, yield)

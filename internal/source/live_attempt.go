@@ -46,13 +46,15 @@ type liveAttempt struct {
 	own *spool
 	// through, if set, hands on what is read, in place of sp and ix too.
 	through *through
-	// had is the identity of the server when an earlier attempt found keys; "" if none has.
-	had string
+	// had is what earlier attempts saw of the server.
+	had liveSeen
 	// keeping waits for who keeps the capture alive meanwhile; unkeep ends that.
 	keeping sync.WaitGroup
 	unkeep  context.CancelFunc
-	// count is how many keys the server had when it was last asked.
-	count int64
+	// count is how many keys the server had when it was last asked, counted whether it
+	// has answered that at all.
+	count   int64
+	counted bool
 	// taken are the changed keys that are being read.
 	taken takenKeys
 	// moved counts keys that changed while they were read and have to be read again.
@@ -388,7 +390,7 @@ func (a *liveAttempt) know(dbs []resp.Keyspace) {
 	for db := range a.dbs {
 		a.dbs[db] = false
 	}
-	a.count = 0
+	a.count, a.counted = 0, true
 	for _, db := range dbs {
 		a.dbs[db.DB] = db.Expires > 0
 		a.count += db.Keys

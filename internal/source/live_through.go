@@ -171,14 +171,37 @@ func (a *liveAttempt) sweepStale(ctx context.Context) error {
 	return a.verify(ctx)
 }
 
+// liveSeen is a server that had keys, and how many it had when it was last asked.
+type liveSeen struct {
+	id   string // "" if none had any
+	keys int64
+}
+
+// learn takes in what an attempt has seen.
+func (h *liveSeen) learn(a *liveAttempt) {
+	if a.id != "" && a.counted && (a.total > 0 || a.count > 0 || a.id == h.id) {
+		h.id, h.keys = a.id, a.count
+	}
+}
+
+// lostBy tells whether a server with other keys in number has lost them. One that was
+// restarted may have lost what it wrote last, and clients may have written to it since
+// it came back with nothing: fewer than half are taken for those.
+func (h *liveSeen) lostBy(a *liveAttempt) bool {
+	return h.id != "" && a.id != h.id && (a.total == 0 || a.total < h.keys-a.total)
+}
+
 // sameServer refuses to take a source that came back without its keys for one that has
-// none: a backup would be of nothing, a target would be emptied.
+// none, or few: a backup would be of nothing, a target would be emptied.
 func (a *liveAttempt) sameServer() error {
 	t := a.through
-	if a.had != "" && a.total == 0 && a.id != a.had && !a.blind {
-		return fmt.Errorf("%w: what was written of them is left as it is", ErrSourceEmptied)
-	}
-	if t == nil || a.blind {
+	switch {
+	case a.blind:
+		return nil
+	case a.had.lostBy(a):
+		return fmt.Errorf("%w: it had %d keys (%s) and has %d (%s). What was written of them is left as it is; have the source load its data again, or, if that was meant, begin anew with an empty target",
+			ErrSourceEmptied, a.had.keys, a.had.id, a.total, a.id)
+	case t == nil:
 		return nil
 	}
 	if t.stale > 0 && a.total == 0 && a.id != t.id {
