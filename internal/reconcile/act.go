@@ -13,13 +13,13 @@ import (
 // act does one action and returns what is to be written down of it.
 func (r *Runner) act(ctx context.Context, unit string, a Action) (outcome, error) {
 	switch a.Kind {
-	case actCopy, actExport, actErase:
+	case actCopy, actExport, actImport, actUnstage, actScrub, actErase, actExpire:
 		return r.actOnSnapshot(ctx, a)
 	case actSnapshot:
 		return r.snapshot(ctx, unit, a)
 	}
 	if a.Kind == actAbandon && unit == snapshotUnit(a.Target) {
-		return r.abandonTransfer(a), nil
+		return r.abandonTransfer(ctx, a), nil
 	}
 	v, err := r.view(ctx, unit)
 	if err != nil {
@@ -27,13 +27,19 @@ func (r *Runner) act(ctx context.Context, unit string, a Action) (outcome, error
 	}
 	switch a.Kind {
 	case actAbandon:
-		return r.abandonSnapshot(v, a), nil
+		return r.abandonSnapshot(ctx, v, a), nil
+	case actSeed:
+		return r.seed(ctx, v)
+	case actBackup:
+		return r.backup(v, a), nil
+	case actMissed:
+		return r.missed(v, a), nil
 	case actForward:
 		return nil, r.forward(ctx, a)
 	case actUnforward:
 		return nil, r.unforward(ctx, a)
 	case actPromote:
-		return r.promote(ctx, v)
+		return r.promote(ctx, v, a.Target)
 	case actFinish:
 		return r.finish(ctx, v)
 	case actGiveUp:
@@ -55,8 +61,6 @@ func (r *Runner) actOnNode(ctx context.Context, k Kind, v *View, m *cache.CacheC
 	w := v.wants(v.endpoints())[m.ID]
 	spec := v.spec(m, w)
 	switch k {
-	case actSeed:
-		return r.seed(ctx, v, m, spec)
 	case actStart:
 		return r.start(ctx, v, m, spec, w)
 	case actReady:

@@ -13,27 +13,6 @@ import (
 	"holdfast.dev/internal/store"
 )
 
-func (r *Runner) seed(ctx context.Context, v *View, m *cache.CacheCluster, spec cache.NodeSpec) (outcome, error) {
-	s := v.seed()
-	job := cache.SeedJob{Region: m.Region, Path: r.Engines.SeedPath(spec), Build: m.Node.Build}
-	if s.SnapshotName != "" {
-		from, err := r.snapshotRecord(ctx, cache.Key(m.Region, s.SnapshotName))
-		if err != nil {
-			return nil, err
-		}
-		job.From = &from
-	} else {
-		job.ObjectARN = s.ObjectARNs[0]
-	}
-	manifest, err := r.Transfers.Seed(ctx, job)
-	if err != nil {
-		return nil, fmt.Errorf("cannot restore %s: %w", s.Origin(), err)
-	}
-	return func(tx *store.Tx) error {
-		return changeSeed(tx, v, func(s *cache.Seed) { s.Manifest = &manifest })
-	}, nil
-}
-
 func (r *Runner) snapshotRecord(ctx context.Context, key string) (cache.Snapshot, error) {
 	var s cache.Snapshot
 	err := r.DB.View(ctx, func(tx *store.Tx) error {
@@ -48,7 +27,7 @@ func (r *Runner) snapshotRecord(ctx context.Context, key string) (cache.Snapshot
 }
 
 func (r *Runner) start(ctx context.Context, v *View, m *cache.CacheCluster, spec cache.NodeSpec, w want) (outcome, error) {
-	if v.orphaned() && v.isPrimary(m) {
+	if v.isPrimary(m) && v.orphaned(v.shardOf(m)) {
 		return nil, nil // a replica got its data after this was planned
 	}
 	if m.Node.Parked {
@@ -140,27 +119,6 @@ func (r *Runner) configure(ctx context.Context, v *View, m *cache.CacheCluster, 
 	}, nil
 }
 
-func (r *Runner) verify(ctx context.Context, v *View, m *cache.CacheCluster, spec cache.NodeSpec) (outcome, error) {
-	job := cache.VerifyJob{Path: r.Engines.SeedPath(spec), Node: r.Engines.Admin(spec)}
-	if err := r.Transfers.Verify(ctx, job); err != nil {
-		return nil, fmt.Errorf("the data of %s is not what %s holds: %w", m.ID, v.seed().Origin(), err)
-	}
-	// The file stays until the creation is finished: were this cut short before it
-	// is written down, it would be compared once more.
-	s := *v.seed()
-	return func(tx *store.Tx) error {
-		c, ok, err := records.Clusters.Get(tx, m.Key())
-		if err != nil || !ok || !sameProcess(c.Node.Process, m.Node.Process) {
-			return err // what was compared has died with its process
-		}
-		if err := changeSeed(tx, v, func(s *cache.Seed) { s.Verified = true }); err != nil {
-			return err
-		}
-		return r.unitEvent(tx, v, "Restored %d keys from %s; fingerprint %s verified on the running node",
-			s.Manifest.Keys, s.Origin(), s.Manifest.Fingerprint)
-	}, nil
-}
-
 func (r *Runner) remove(ctx context.Context, m *cache.CacheCluster, spec cache.NodeSpec) (outcome, error) {
 	if err := r.Engines.Stop(ctx, spec, m.Node.Process); err != nil {
 		return nil, fmt.Errorf("cannot stop %s: %w", m.ID, err)
@@ -178,19 +136,19 @@ func (r *Runner) remove(ctx context.Context, m *cache.CacheCluster, spec cache.N
 // promote chooses the replica that has seen the most and writes down that it
 // leads; telling it so is the next action. The old primary is made sure to be
 // dead first, so that no write it might still take is acknowledged and lost.
-func (r *Runner) promote(ctx context.Context, v *View) (outcome, error) {
-	if !v.orphaned() {
+func (r *Runner) promote(ctx context.Context, v *View, target string) (outcome, error) {
+	s, ok := v.shardByTarget(target)
+	if !ok || !v.orphaned(s) {
 		return nil, nil // the primary has come back since this was planned
 	}
-	old := v.primary()
-	if old != nil {
+	if old := s.Primary; old != nil {
 		if err := r.Engines.Stop(ctx, v.spec(old, want{}), old.Node.Process); err != nil {
 			return nil, fmt.Errorf("cannot make sure that %s is dead: %w", old.ID, err)
 		}
 	}
 	var best *cache.CacheCluster
 	offset := int64(-1)
-	for _, m := range v.readyReplicas() {
+	for _, m := range s.readyReplicas() {
 		h, err := r.Engines.Probe(ctx, v.asTold(m))
 		if err == nil && h.Offset > offset {
 			best, offset = m, h.Offset
@@ -199,12 +157,16 @@ func (r *Runner) promote(ctx context.Context, v *View) (outcome, error) {
 	if best == nil {
 		return nil, fmt.Errorf("no replica of %s answers: %w", v.Group.ID, cache.ErrAmbiguous)
 	}
+	from := ""
+	if s.Primary != nil {
+		from = s.Primary.ID
+	}
 	return func(tx *store.Tx) error {
-		if err := changeGroup(tx, v.Group.Key(), func(g *cache.ReplicationGroup) { g.Primary = best.ID }); err != nil {
+		if err := changeGroup(tx, v.Group.Key(), func(g *cache.ReplicationGroup) { g.SetPrimary(s.ID, best.ID) }); err != nil {
 			return err
 		}
 		return r.event(tx, best.Region, cache.EventCluster, best.ID,
-			"Failover from primary node %s to replica node %s", v.Group.Primary, best.ID)
+			"Failover from primary node %s to replica node %s", from, best.ID)
 	}, nil
 }
 

@@ -9,7 +9,7 @@ import (
 	"holdfast.dev/internal/store"
 )
 
-// snapshot backs a unit up.
+// snapshot backs a unit up: every shard as of an instant of its own, all or none.
 func (r *Runner) snapshot(ctx context.Context, unit string, a Action) (outcome, error) {
 	s, err := r.snapshotRecord(ctx, a.Target)
 	if err != nil {
@@ -19,34 +19,21 @@ func (r *Runner) snapshot(ctx context.Context, unit string, a Action) (outcome, 
 	if err != nil {
 		return nil, err
 	}
-	_, id := cache.SplitKey(a.Source)
-	m := v.member(id)
-	if m == nil {
-		return nil, fmt.Errorf("%s is no member of %s any more", id, unit)
-	}
-	m, offset, err := r.caughtUp(ctx, v, m)
+	taken, err := r.takeShards(ctx, v, &s)
 	if err != nil {
 		return nil, err
 	}
-	object := r.Transfers.SnapshotObject(s, cache.NodeGroupID)
-	taken := r.Now()
-	manifest, err := r.Transfers.Snapshot(ctx, cache.SnapshotJob{
-		Region: s.Region, Object: object, Build: m.Node.Build, Node: r.Engines.Admin(v.asTold(m)), MinOffset: offset,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot back up %s: %w", m.ID, err)
-	}
-	shard := cache.ShardSnapshot{NodeGroupID: cache.NodeGroupID, ClusterID: m.ID, Object: object, TakenAt: taken, Manifest: &manifest}
 	return func(tx *store.Tx) error {
 		err := changeSnapshot(tx, s.Key(), func(s *cache.Snapshot) {
-			s.Shards, s.Status = []cache.ShardSnapshot{shard}, cache.StatusAvailable
+			s.Shards, s.Status, s.Stopped = nil, cache.StatusAvailable, nil
+			for _, t := range taken {
+				s.Shards = append(s.Shards, t.ShardSnapshot)
+			}
 		})
 		if err != nil {
 			return err
 		}
-		source, id, words := about(&s)
-		err = r.event(tx, s.Region, source, id, "Snapshot succeeded for snapshot with ID '%s' of %s with ID '%s'", s.Name, words, id)
-		if err != nil {
+		if err := r.tellTaken(tx, &s, taken); err != nil {
 			return err
 		}
 		if err := liftDeletion(tx, v, s.Name); err != nil {
@@ -54,6 +41,17 @@ func (r *Runner) snapshot(ctx context.Context, unit string, a Action) (outcome, 
 		}
 		return leaveSnapshotting(tx, v)
 	}, nil
+}
+
+// tellTaken adds the events of a snapshot that is done: how, and that.
+func (r *Runner) tellTaken(tx *store.Tx, s *cache.Snapshot, taken []takenShard) error {
+	source, id, words := about(s)
+	for _, t := range taken {
+		if err := r.event(tx, s.Region, source, id, "Snapshot %s: %s", s.Name, t.how); err != nil {
+			return err
+		}
+	}
+	return r.event(tx, s.Region, source, id, "Snapshot succeeded for snapshot with ID '%s' of %s with ID '%s'", s.Name, words, id)
 }
 
 // liftDeletion writes down that a deletion waits for its final snapshot no
@@ -72,6 +70,9 @@ func liftDeletion(tx *store.Tx, v *View, snapshot string) error {
 
 // about is the event source of a snapshot and how ElastiCache speaks of it.
 func about(s *cache.Snapshot) (sourceType, id, words string) {
+	if s.GroupID == "" && s.ClusterID == "" { // it was imported
+		return cache.EventGroup, s.Name, "snapshot"
+	}
 	if s.GroupID != "" {
 		return cache.EventGroup, s.GroupID, "replication group"
 	}
@@ -102,6 +103,9 @@ func leaveSnapshotting(tx *store.Tx, v *View) error {
 
 func (r *Runner) actOnSnapshot(ctx context.Context, a Action) (outcome, error) {
 	s, err := r.snapshotRecord(ctx, a.Target)
+	if err != nil && a.Kind == actScrub && ctx.Err() == nil {
+		return nil, nil // it was deleted meanwhile
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -110,12 +114,27 @@ func (r *Runner) actOnSnapshot(ctx context.Context, a Action) (outcome, error) {
 		return r.copy(ctx, s)
 	case actExport:
 		return r.export(ctx, s)
+	case actImport:
+		return r.importFiles(ctx, s)
+	case actScrub:
+		return r.scrub(ctx, s, a.Reason)
+	case actUnstage:
+		return r.unstage(ctx, s)
+	case actExpire:
+		return r.expire(s), nil
+	}
+	if _, err := r.unstage(ctx, s); err != nil {
+		return nil, err
 	}
 	if err := r.Transfers.Erase(ctx, s); err != nil {
 		return nil, fmt.Errorf("cannot delete the files of snapshot %s: %w", s.Name, err)
 	}
 	return func(tx *store.Tx) error {
 		if err := forgetSteps(tx, snapshotUnit(s.Key())); err != nil {
+			return err
+		}
+		// Another of its name must not be taken for one that cannot be read.
+		if err := records.Steps.Delete(tx, Action{Kind: actScrub, Target: s.Key()}.ID()); err != nil {
 			return err
 		}
 		return records.Snapshots.Delete(tx, s.Key())
@@ -167,9 +186,10 @@ func endExport(tx *store.Tx, key string) error {
 	})
 }
 
-// abandonSnapshot writes down that a backup has failed for good. The cache goes
-// on as if nothing had been asked.
-func (r *Runner) abandonSnapshot(v *View, a Action) outcome {
+// abandonSnapshot writes down that a backup has failed for good, and removes what
+// there is of it. The cache goes on as if nothing had been asked.
+func (r *Runner) abandonSnapshot(ctx context.Context, v *View, a Action) outcome {
+	r.clear(ctx, a.Target)
 	return func(tx *store.Tx) error {
 		if err := r.failSnapshot(tx, a); err != nil {
 			return err
@@ -181,8 +201,22 @@ func (r *Runner) abandonSnapshot(v *View, a Action) outcome {
 	}
 }
 
+// clear removes the files of a snapshot that has failed. What cannot be removed
+// now, because the store is what failed, goes when the snapshot is deleted.
+func (r *Runner) clear(ctx context.Context, key string) {
+	s, err := r.snapshotRecord(ctx, key)
+	if err == nil && s.Status == cache.StatusCreating {
+		err = r.Transfers.Erase(ctx, s)
+	}
+	if err != nil && ctx.Err() == nil {
+		r.Log.Warn("what was stored of a failed snapshot is there still", "snapshot", key, "error", err)
+	}
+}
+
 // abandonTransfer does so for a copy or an export.
-func (r *Runner) abandonTransfer(a Action) outcome {
+func (r *Runner) abandonTransfer(ctx context.Context, a Action) outcome {
+	r.clear(ctx, a.Target)
+	r.retract(ctx, a.Target)
 	return func(tx *store.Tx) error {
 		s, ok, err := records.Snapshots.Get(tx, a.Target)
 		if err != nil || !ok {
@@ -190,7 +224,7 @@ func (r *Runner) abandonTransfer(a Action) outcome {
 		}
 		failed := actExport
 		if s.Status == cache.StatusCreating {
-			failed, err = actCopy, r.failSnapshot(tx, a)
+			failed, err = becomes(&s), r.failSnapshot(tx, a)
 		} else {
 			err = r.failExport(tx, &s, a.Reason)
 		}
@@ -206,12 +240,15 @@ func (r *Runner) failSnapshot(tx *store.Tx, a Action) error {
 	if err != nil || !ok {
 		return err
 	}
-	s.Status, s.Reason = cache.StatusFailed, a.Reason
+	s.Status, s.Reason, s.Stopped = cache.StatusFailed, a.Reason, nil
+	if s.Import != nil {
+		s.Reason += "; its files are kept in incoming/" + s.Region + "/" + s.Import.Staged + " until it is deleted"
+	}
 	if err := records.Snapshots.Put(tx, s.Key(), s); err != nil {
 		return err
 	}
 	source, id, words := about(&s)
-	return r.event(tx, s.Region, source, id, "Snapshot failed for snapshot with ID '%s' of %s with ID '%s': %s", s.Name, words, id, a.Reason)
+	return r.event(tx, s.Region, source, id, "Snapshot failed for snapshot with ID '%s' of %s with ID '%s': %s", s.Name, words, id, s.Reason)
 }
 
 func (r *Runner) failExport(tx *store.Tx, s *cache.Snapshot, reason string) error {

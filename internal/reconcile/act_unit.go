@@ -16,8 +16,18 @@ func (r *Runner) finish(ctx context.Context, v *View) (outcome, error) {
 	if s := v.seed(); s != nil && !s.Verified {
 		return nil, nil // it has to be loaded once more
 	}
-	if m := v.primary(); m != nil && v.seed() != nil {
-		if err := r.Engines.ClearSeed(ctx, v.asTold(m)); err != nil {
+	if err := r.formed(ctx, v); err != nil {
+		return nil, err
+	}
+	for _, s := range v.shards() {
+		if s.Primary == nil || v.seed() == nil {
+			continue
+		}
+		// It has been running without a limit of its memory until now.
+		if err := r.Engines.Reconfigure(ctx, v.asTold(s.Primary)); err != nil {
+			return nil, err
+		}
+		if err := r.Engines.ClearSeed(ctx, v.asTold(s.Primary)); err != nil {
 			return nil, err
 		}
 	}
@@ -48,6 +58,19 @@ func (r *Runner) finish(ctx context.Context, v *View) (outcome, error) {
 		}
 		return releaseSnapshot(tx, v)
 	}, nil
+}
+
+// formed waits until every node of a group in cluster mode knows the whole cluster.
+func (r *Runner) formed(ctx context.Context, v *View) error {
+	if !v.clustered() {
+		return nil
+	}
+	for i := range v.Members {
+		if err := r.Engines.AwaitFormed(ctx, v.asTold(&v.Members[i])); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stillReady tells whether every member is as it was when v was read, and ready.

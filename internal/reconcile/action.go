@@ -27,7 +27,13 @@ const (
 	actSnapshot  Kind = "snapshot"  // back up; target: the snapshot
 	actCopy      Kind = "copy"      // copy a snapshot; target: the new one
 	actExport    Kind = "export"    // write a snapshot into a bucket; target: the snapshot
+	actImport    Kind = "import"    // take what was backed up elsewhere into a snapshot; target: the snapshot
+	actUnstage   Kind = "unstage"   // delete the files that a snapshot was imported from; target: the snapshot
+	actScrub     Kind = "scrub"     // read a stored snapshot again; target: the snapshot
 	actErase     Kind = "erase"     // delete a snapshot's files and record; target: the snapshot
+	actBackup    Kind = "backup"    // begin an automatic snapshot; target: the unit
+	actMissed    Kind = "missed"    // tell that a snapshot window passed without one; target: the unit
+	actExpire    Kind = "expire"    // an automatic snapshot's days are over; target: the snapshot
 	actAbandon   Kind = "abandon"   // a snapshot, copy or export has failed for good; target: the snapshot
 )
 
@@ -35,12 +41,14 @@ const (
 type Action struct {
 	Kind   Kind
 	Target string
-	// Source is the node that a snapshot reads, by key.
+	// Source is the node that an automatic backup is to be taken of, by key.
 	Source string
 	// At and To belong to forward and unforward.
 	At cache.Address
 	To []cache.Address
-	// Reason belongs to give-up and abandon.
+	// Window belongs to backup and missed: its beginning.
+	Window time.Time
+	// Reason belongs to give-up and abandon, and to a scrub that cannot be done.
 	Reason string
 }
 
@@ -57,6 +65,15 @@ type Decision struct {
 	Again time.Time
 }
 
+// and is both decisions in one.
+func (d Decision) and(o Decision) Decision {
+	d.Do, d.Cancel = append(d.Do, o.Do...), append(d.Cancel, o.Cancel...)
+	if d.Again.IsZero() || !o.Again.IsZero() && o.Again.Before(d.Again) {
+		d.Again = o.Again
+	}
+	return d
+}
+
 // Attempts after which an action is given up, where that ends in a failed
 // status; all others are tried for ever, ever more slowly.
 var attemptsFor = map[Kind]int{
@@ -70,6 +87,8 @@ var attemptsFor = map[Kind]int{
 	actSnapshot:  3,
 	actCopy:      4,
 	actExport:    4,
+	actImport:    4,
+	actScrub:     10, // a minute and a half
 }
 
 // retryDelay is how long a failed action rests before its next attempt.

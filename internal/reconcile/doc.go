@@ -5,6 +5,9 @@
 // says which actions are due now, which running ones to break off, and when to
 // look again. It has no clock, no I/O and no memory; each decision has a file.
 //
+// What concerns the data of a group is decided shard by shard (shards.go): who
+// leads, who is started, what is seeded. A group without cluster mode has one.
+//
 // Runner is dull: it reads the records, plans every unit, writes an action down
 // as a step, does it, and writes down what came of it in one transaction with
 // the step's end. An action that was cut short is simply due again; each one

@@ -99,24 +99,6 @@ func (r *Runner) noteExit(ctx context.Context, key string, p cache.Process) erro
 	})
 }
 
-// seedAgain makes a unit that lost its primary while it was being created
-// begin with its seed once more: what had been loaded died with the process.
-func seedAgain(tx *store.Tx, c *cache.CacheCluster) error {
-	again := func(s *cache.Seed) {
-		if s != nil && s.Verified {
-			s.Manifest, s.Verified = nil, false
-		}
-	}
-	if c.GroupID == "" {
-		return changeCluster(tx, c.Key(), func(c *cache.CacheCluster) { again(c.Seed) })
-	}
-	return changeGroup(tx, cache.Key(c.Region, c.GroupID), func(g *cache.ReplicationGroup) {
-		if g.Primary == c.ID {
-			again(g.Seed)
-		}
-	})
-}
-
 // NoteParked writes down, while no Runner runs, that a node refuses writes and
 // that its data are in its seed file, to be loaded at its next start. A Runner
 // that finds it still running makes it serve again.

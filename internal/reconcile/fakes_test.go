@@ -19,6 +19,8 @@ type fakeMachine struct {
 	objects   map[string]bool
 	forwards  map[cache.Address][]cache.Address
 	starts    map[string]int
+	// used is what every node says of its memory.
+	used int64
 	// broken makes the named method fail with this error.
 	broken map[string]error
 	// calls counts every method call, and hook is told of each, before it does anything.
@@ -30,7 +32,9 @@ type fakeProcess struct {
 	ref    cache.Process
 	spec   cache.NodeSpec
 	loaded bool // it was started with a seed
-	exited chan struct{}
+	// started is what it was started with; spec changes.
+	started cache.NodeSpec
+	exited  chan struct{}
 }
 
 func newMachine() *fakeMachine {
@@ -65,7 +69,7 @@ func (f *fakeMachine) Start(ctx context.Context, spec cache.NodeSpec) (cache.Pro
 		return cache.Process{}, fmt.Errorf("%s has no seed file", spec.Key)
 	}
 	f.nextPID++
-	p := &fakeProcess{ref: cache.Process{PID: f.nextPID}, spec: spec, loaded: spec.Seeded, exited: make(chan struct{})}
+	p := &fakeProcess{ref: cache.Process{PID: f.nextPID}, spec: spec, started: spec, loaded: spec.Seeded, exited: make(chan struct{})}
 	f.processes[spec.Key], f.dirs[spec.Key] = p, true
 	f.starts[spec.Key]++
 	return p.ref, nil
@@ -127,13 +131,37 @@ func (f *fakeMachine) AwaitReady(ctx context.Context, spec cache.NodeSpec) (cach
 	return f.Probe(ctx, spec)
 }
 
+func (f *fakeMachine) AwaitFormed(ctx context.Context, spec cache.NodeSpec) error {
+	if err := f.enter(ctx, "formed"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, n := range spec.Cluster.Nodes {
+		if f.at(n.Address) == nil {
+			return fmt.Errorf("nobody answers at %s", hostPort(n.Address))
+		}
+	}
+	return nil
+}
+
+// at finds the process that answers at an address.
+func (f *fakeMachine) at(a cache.Address) *fakeProcess {
+	for _, p := range f.processes {
+		if p.spec.Address == a {
+			return p
+		}
+	}
+	return nil
+}
+
 func (f *fakeMachine) Probe(_ context.Context, spec cache.NodeSpec) (cache.Health, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.processes[spec.Key] == nil {
 		return cache.Health{}, errors.New("nobody answers")
 	}
-	return cache.Health{Offset: 1}, nil
+	return cache.Health{Offset: 1, UsedMemory: f.used}, nil
 }
 
 func (f *fakeMachine) Reconfigure(ctx context.Context, spec cache.NodeSpec) error {
@@ -176,6 +204,15 @@ func (f *fakeMachine) ClearSeed(ctx context.Context, spec cache.NodeSpec) error 
 	return ctx.Err()
 }
 
+func (f *fakeMachine) EndSave(ctx context.Context, _ cache.NodeSpec) error {
+	return f.enter(ctx, "end save")
+}
+
+// Available and Total make it a machine with memory enough.
+func (f *fakeMachine) Available() int64 { return 1 << 40 }
+
+func (f *fakeMachine) Total() int64 { return 1 << 40 }
+
 func (f *fakeMachine) Admin(spec cache.NodeSpec) cache.Login {
 	return cache.Login{Address: spec.Address, Password: spec.Secret}
 }
@@ -189,14 +226,18 @@ func (f *fakeMachine) CanRebind(build string) bool { return build == "new" }
 // fakeTransfers moves nothing: an object is there or it is not.
 type fakeTransfers struct{ *fakeMachine }
 
-func (f fakeTransfers) Seed(ctx context.Context, job cache.SeedJob) (cache.Manifest, error) {
+func (f fakeTransfers) Seed(ctx context.Context, job cache.SeedJob) (cache.Seeded, error) {
 	if err := f.enter(ctx, "seed"); err != nil {
-		return cache.Manifest{}, err
+		return cache.Seeded{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.objects[job.Path] = true
-	return cache.Manifest{Keys: 7}, nil
+	out := cache.Seeded{Whole: cache.Manifest{Keys: 7}, Parts: map[string]cache.Manifest{}}
+	for _, p := range job.Parts {
+		f.objects[p.Path] = true
+		out.Parts[p.NodeGroupID] = cache.Manifest{Keys: 7}
+	}
+	return out, nil
 }
 
 func (f fakeTransfers) Verify(ctx context.Context, _ cache.VerifyJob) error {
@@ -230,6 +271,58 @@ func (f fakeTransfers) Export(ctx context.Context, _ cache.Snapshot, e cache.Exp
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.objects[e.Bucket+"/"+e.TargetName] = true
+	return nil
+}
+
+func (f fakeTransfers) Import(ctx context.Context, s cache.Snapshot) ([]cache.ShardSnapshot, error) {
+	if err := f.enter(ctx, "import"); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []cache.ShardSnapshot
+	for _, file := range s.Import.Files {
+		if !f.objects[s.Import.Staged+"/"+file.Name] {
+			return nil, fmt.Errorf("there is no file %s", file.Name)
+		}
+		object := f.SnapshotObject(s, file.NodeGroupID)
+		f.objects[object] = true
+		out = append(out, cache.ShardSnapshot{NodeGroupID: file.NodeGroupID, Object: object})
+	}
+	return out, nil
+}
+
+func (f fakeTransfers) Unstage(ctx context.Context, s cache.Snapshot) error {
+	if err := f.enter(ctx, "unstage"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, file := range s.Import.Files {
+		delete(f.objects, s.Import.Staged+"/"+file.Name)
+	}
+	return nil
+}
+
+func (f fakeTransfers) Prove(ctx context.Context, s cache.Snapshot) error {
+	if err := f.enter(ctx, "prove"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.objects[f.SnapshotObject(s, "0001")] {
+		return fmt.Errorf("its file is gone: %w", cache.ErrPermanent)
+	}
+	return nil
+}
+
+func (f fakeTransfers) Retract(ctx context.Context, _ cache.Snapshot, e cache.Export) error {
+	if err := f.enter(ctx, "retract"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.objects, e.Bucket+"/"+e.TargetName)
 	return nil
 }
 

@@ -38,7 +38,7 @@ func (b *bench) breaks(method string, err error) {
 func (b *bench) act(a Action) {
 	b.t.Helper()
 	r := New(Config{
-		DB: b.db, Engines: b.machine, Transfers: fakeTransfers{b.machine}, Endpoints: fakeEndpoints{b.machine},
+		DB: b.db, Engines: b.machine, Transfers: fakeTransfers{b.machine}, Endpoints: fakeEndpoints{b.machine}, Memory: b.machine,
 		Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	if _, err := r.act(context.Background(), "group r/g", a); err != nil {
@@ -50,7 +50,7 @@ func TestAFinalSnapshotThatIsDeletedEarlyDoesNotBringTheGroupBack(t *testing.T) 
 	b := serving(t, 2)
 	b.breaks("stop", errors.New("not yet"))
 	b.update(func(tx *store.Tx) error {
-		s := cache.Snapshot{Region: "r", Name: "last", GroupID: "g", Status: cache.StatusCreating}
+		s := cache.Snapshot{Region: "r", Name: "last", GroupID: "g", Status: cache.StatusCreating, CreatedAt: time.Now()}
 		if err := records.Snapshots.Put(tx, s.Key(), s); err != nil {
 			return err
 		}

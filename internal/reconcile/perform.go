@@ -53,8 +53,10 @@ func (r *Runner) perform(ctx context.Context, unit string, a Action) {
 func (r *Runner) slot(ctx context.Context, k Kind) (func(), error) {
 	slots := r.nodeSlots
 	switch k {
-	case actSeed, actVerify, actSnapshot, actCopy, actExport:
+	case actSeed, actVerify, actSnapshot, actCopy, actExport, actImport:
 		slots = r.moveSlots
+	case actScrub: // there is one at a time, and it does not stand in anybody's way
+		return func() {}, ctx.Err()
 	case actStart:
 		slots = r.startSlots
 	case actReady: // it only waits

@@ -41,12 +41,13 @@ func (p *planner) run() {
 	p.nodes(p.v.wants(e))
 	p.forwards(e)
 	p.snapshots()
+	p.schedule()
 	p.finish(e)
 }
 
-// do makes an action due unless it is running already or rests after a failure.
+// do makes an action due, once, unless it is running already or rests after a failure.
 func (p *planner) do(a Action) {
-	if p.v.InFlight[a.ID()] {
+	if p.v.InFlight[a.ID()] || slices.ContainsFunc(p.d.Do, func(b Action) bool { return b.ID() == a.ID() }) {
 		return
 	}
 	if s, ok := p.v.Steps[a.ID()]; ok && s.State == cache.StepFailed && s.NotBefore.After(p.now) {

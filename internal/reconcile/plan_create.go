@@ -12,6 +12,9 @@ func (p *planner) hopeless() (string, bool) {
 		return "", false
 	}
 	var needed []Action
+	if p.v.clustered() {
+		needed = append(needed, Action{Kind: actSeed, Target: p.v.seedTarget()})
+	}
 	for i := range p.v.Members {
 		for _, k := range []Kind{actSeed, actStart, actReady, actConfigure, actVerify} {
 			needed = append(needed, Action{Kind: k, Target: p.v.Members[i].Key()})

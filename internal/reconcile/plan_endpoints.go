@@ -20,42 +20,82 @@ type endpoints struct {
 // several replicas share the reader endpoint, and where all nodes share one host.
 func (v *View) endpoints() endpoints {
 	e := endpoints{binds: map[string][]string{}, forwards: map[cache.Address][]cache.Address{}}
-	lead := v.primary()
-	if v.Group == nil || lead == nil {
+	if v.Group == nil {
 		return e
 	}
-	e.give(v, v.Group.PrimaryEndpoint, []*cache.CacheCluster{lead})
-	e.give(v, v.Group.ReaderEndpoint, v.readers(lead))
+	if v.clustered() {
+		e.give(v, v.Group.ConfigurationEndpoint, v.guides())
+		return e
+	}
+	s := v.shards()[0]
+	if s.Primary == nil {
+		return e
+	}
+	e.give(v, v.Group.PrimaryEndpoint, []*cache.CacheCluster{s.Primary})
+	e.give(v, v.Group.ReaderEndpoint, v.readers(s))
 	return e
 }
 
 // readers are the members behind the reader endpoint: the replicas, or the
 // primary while there is none. During creation a replica that is still on its
 // way counts, so that the address does not change hands before anyone uses it.
-func (v *View) readers(lead *cache.CacheCluster) []*cache.CacheCluster {
-	replicas := v.readyReplicas()
+func (v *View) readers(s shard) []*cache.CacheCluster {
+	replicas := s.readyReplicas()
 	if v.status() == cache.StatusCreating {
-		replicas = nil
-		for i := range v.Members {
-			if m := &v.Members[i]; !v.isPrimary(m) {
-				replicas = append(replicas, m)
-			}
-		}
+		replicas = s.replicas()
 	}
 	if len(replicas) == 0 {
-		return []*cache.CacheCluster{lead}
+		return []*cache.CacheCluster{s.Primary}
 	}
 	return replicas
 }
 
+// guides are the members behind the configuration endpoint, where every node of a
+// cluster is as good as any other: one that serves, where the engine can hold the
+// address, all that do, where a forwarder stands. Whoever holds it keeps it.
+//
+// No node is started with it: the address at which a node hears the others would
+// go with it and never come free again.
+func (v *View) guides() []*cache.CacheCluster {
+	var serving []*cache.CacheCluster
+	for i := range v.Members {
+		if m := &v.Members[i]; m.Node.Process != nil && m.Node.Ready {
+			serving = append(serving, m)
+		}
+	}
+	if v.status() == cache.StatusCreating {
+		first := v.shards()[0]
+		serving = slices.DeleteFunc(serving, func(m *cache.CacheCluster) bool { return !first.leads(m) })
+	}
+	at := v.Group.ConfigurationEndpoint
+	var best *cache.CacheCluster
+	for _, m := range serving {
+		switch {
+		case !v.canHold(m, at):
+		case holds(&m.Node, at.Host):
+			return []*cache.CacheCluster{m}
+		case best == nil, v.isPrimary(m) && !v.isPrimary(best):
+			best = m
+		}
+	}
+	if best != nil {
+		return []*cache.CacheCluster{best}
+	}
+	return serving
+}
+
+// canHold tells whether a member's engine can answer at an address itself.
+func (v *View) canHold(m *cache.CacheCluster, at cache.Address) bool {
+	own := m.Node.Address
+	return v.CanRebind[m.Node.Build] && own.Port == at.Port && own.Host != at.Host
+}
+
 func (e *endpoints) give(v *View, at cache.Address, to []*cache.CacheCluster) {
-	if at.IsZero() {
+	if at.IsZero() || len(to) == 0 {
 		return
 	}
 	if len(to) == 1 {
-		m := to[0]
-		own := m.Node.Address
-		if v.CanRebind[m.Node.Build] && own.Port == at.Port && own.Host != at.Host {
+		if m := to[0]; v.canHold(m, at) {
 			e.binds[m.ID] = append(e.binds[m.ID], at.Host)
 			return
 		}
@@ -90,6 +130,9 @@ func (p *planner) forwardAt(at cache.Address) Action {
 func (v *View) addresses() []cache.Address {
 	if v.Group == nil {
 		return nil
+	}
+	if v.clustered() {
+		return []cache.Address{v.Group.ConfigurationEndpoint}
 	}
 	return []cache.Address{v.Group.PrimaryEndpoint, v.Group.ReaderEndpoint}
 }

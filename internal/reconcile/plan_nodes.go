@@ -7,24 +7,27 @@ import (
 
 // nodes sees to it that every member's process runs and has been told the right things.
 func (p *planner) nodes(wants map[string]want) {
-	if p.promote() {
-		return
-	}
-	for i := range p.v.Members {
-		m := &p.v.Members[i]
-		switch w := wants[m.ID]; {
-		case m.Node.Process == nil:
-			p.bringUp(m)
-		case (!w.told(&m.Node) || p.unsure(m)) && p.bindable(m, w):
-			p.do(Action{Kind: actConfigure, Target: m.Key()})
-		case !m.Node.Ready:
-			p.do(Action{Kind: actReady, Target: m.Key()})
+	for _, s := range p.v.shards() {
+		if p.promote(s) {
+			continue
 		}
-	}
-	if p.v.seeding() {
-		if m := p.v.primary(); m != nil && m.Node.Process != nil && m.Node.Ready {
+		for _, m := range s.Members {
+			p.node(s, m, wants[m.ID])
+		}
+		if m := s.Primary; m != nil && p.v.seeding(s) && m.Node.Process != nil && m.Node.Ready {
 			p.do(Action{Kind: actVerify, Target: m.Key()})
 		}
+	}
+}
+
+func (p *planner) node(s shard, m *cache.CacheCluster, w want) {
+	switch {
+	case m.Node.Process == nil:
+		p.bringUp(s, m)
+	case (!w.told(&m.Node) || p.unsure(m)) && p.bindable(m, w):
+		p.do(Action{Kind: actConfigure, Target: m.Key()})
+	case !m.Node.Ready:
+		p.do(Action{Kind: actReady, Target: m.Key()})
 	}
 }
 
@@ -37,13 +40,13 @@ func (p *planner) unsure(m *cache.CacheCluster) bool {
 
 // bringUp starts a member that does not run: its seed first, replicas after
 // their primary, and one that keeps dying ever more slowly.
-func (p *planner) bringUp(m *cache.CacheCluster) {
-	if p.v.isPrimary(m) {
-		if s := p.v.seed(); s != nil && s.Manifest == nil {
-			p.do(Action{Kind: actSeed, Target: m.Key()})
+func (p *planner) bringUp(s shard, m *cache.CacheCluster) {
+	if s.leads(m) {
+		if p.v.unseeded(s) {
+			p.do(Action{Kind: actSeed, Target: p.v.seedTarget()})
 			return
 		}
-	} else if lead := p.v.primary(); lead == nil || !lead.Node.Ready {
+	} else if s.Primary == nil || !s.Primary.Node.Ready {
 		return // it would only knock at a closed door
 	}
 	n := &m.Node
@@ -54,13 +57,13 @@ func (p *planner) bringUp(m *cache.CacheCluster) {
 	p.do(Action{Kind: actStart, Target: m.Key()})
 }
 
-// promote hands the lead to a replica when the primary is gone and a replica
-// has the data. This comes before any restart.
-func (p *planner) promote() bool {
-	if !p.v.orphaned() {
+// promote hands the lead of a shard to a replica when its primary is gone and a
+// replica has the data. This comes before any restart.
+func (p *planner) promote(s shard) bool {
+	if !p.v.orphaned(s) {
 		return false
 	}
-	p.do(Action{Kind: actPromote, Target: p.v.Group.Key()})
+	p.do(Action{Kind: actPromote, Target: p.v.shardTarget(s)})
 	return true
 }
 

@@ -18,19 +18,33 @@ func (p *planner) snapshots() {
 			p.do(Action{Kind: actAbandon, Target: s.Key(), Reason: reason})
 			continue
 		}
-		m := p.sourceOf(s)
-		if m == nil {
-			continue
-		}
-		if reason, lost := p.outOfReach(m); lost {
-			p.do(Action{Kind: actAbandon, Target: s.Key(), Reason: reason})
-			continue
-		}
-		if m.Node.Process != nil && m.Node.Ready {
-			a.Source = m.Key()
+		waits, lost := p.sourcesOf(s)
+		switch {
+		case lost != "":
+			p.do(Action{Kind: actAbandon, Target: s.Key(), Reason: lost})
+		case !waits:
 			p.do(a)
 		}
 	}
+}
+
+// sourcesOf tells whether a snapshot has to wait for a node of some shard, or why
+// it would wait for ever.
+func (p *planner) sourcesOf(s *cache.Snapshot) (waits bool, lost string) {
+	for _, sh := range p.v.shards() {
+		if len(p.v.sources(s, sh)) > 0 {
+			continue
+		}
+		waits = true
+		m := p.v.meant(s, sh)
+		if m == nil {
+			continue
+		}
+		if reason, over := p.outOfReach(m); over {
+			return true, reason
+		}
+	}
+	return waits, ""
 }
 
 // outOfReach tells whether a node does not come up, however often it is tried,
@@ -45,22 +59,6 @@ func (p *planner) outOfReach(m *cache.CacheCluster) (string, bool) {
 	return "", false
 }
 
-// sourceOf is the node that a snapshot reads, once it is ready: the one asked
-// for, else a replica to spare the primary. A final snapshot reads the primary,
-// which has the last write.
-func (p *planner) sourceOf(s *cache.Snapshot) *cache.CacheCluster {
-	if d := p.v.deletion(); d != nil && d.FinalSnapshot == s.Name {
-		return p.v.primary()
-	}
-	if s.ClusterID != "" {
-		return p.v.member(s.ClusterID)
-	}
-	if replicas := p.v.readyReplicas(); len(replicas) > 0 {
-		return replicas[0]
-	}
-	return p.v.primary()
-}
-
 // PlanSnapshot says what is due for a snapshot that no longer depends on the
 // cache it was taken from: to be copied, exported or erased.
 func PlanSnapshot(s cache.Snapshot, steps map[string]cache.Step, inFlight map[string]bool, now time.Time) Decision {
@@ -68,8 +66,10 @@ func PlanSnapshot(s cache.Snapshot, steps map[string]cache.Step, inFlight map[st
 	switch {
 	case s.Deleting:
 		p.breakOff(Action{Kind: actErase, Target: s.Key()})
-	case s.Status == cache.StatusCreating && s.CopyOf != "":
-		p.transfer(Action{Kind: actCopy, Target: s.Key()})
+	case s.Status == cache.StatusCreating && (s.CopyOf != "" || s.Import != nil):
+		p.transfer(Action{Kind: becomes(&s), Target: s.Key()})
+	case s.Import != nil && s.Status != cache.StatusFailed: // they may be all that there is of the data
+		p.do(Action{Kind: actUnstage, Target: s.Key()})
 	case len(s.Exports) > 0:
 		p.transfer(Action{Kind: actExport, Target: s.Key()})
 	}

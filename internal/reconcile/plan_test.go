@@ -65,6 +65,9 @@ func decide(t *testing.T, title, state string) string {
 		if a.Source != "" {
 			fmt.Fprint(&b, " from ", a.Source)
 		}
+		if a.Kind == actSnapshot {
+			fmt.Fprint(&b, " from ", sourceNames(&v, a.Target))
+		}
 		for i, to := range a.To {
 			fmt.Fprint(&b, []string{" to ", ","}[min(i, 1)], hostPort(to))
 		}
@@ -85,10 +88,25 @@ func decide(t *testing.T, title, state string) string {
 	return b.String()
 }
 
+// sourceNames are the nodes that a snapshot may read, those of a shard between commas.
+func sourceNames(v *View, snapshot string) string {
+	_, name := cache.SplitKey(snapshot)
+	var shards []string
+	for _, sh := range v.shards() {
+		var names []string
+		for _, m := range v.sources(v.snapshot(name), sh) {
+			names = append(names, m.Key())
+		}
+		shards = append(shards, strings.Join(names, ","))
+	}
+	return strings.Join(shards, " and ")
+}
+
 // parseState reads lines of a word and key=value pairs:
 //
 //	group [status= primary= seed=yes|placed|verified deleting= final=]
-//	node N [status= up ready told=<role>/<primary n>/<bind,bind> build= failures= exited=<ago> gone]
+//	shard ID slots=... [primary=N seeded|proved]   the group is in cluster mode; nodes come after
+//	node N [shard=ID status= up ready told=<role>/<primary n>/<bind,bind> build= failures= exited=<ago> gone]
 //	snapshot NAME [status= cluster=]
 //	step KIND TARGET [attempts= wait= permanent error=]
 //	flying KIND TARGET
@@ -112,6 +130,8 @@ func parseState(t *testing.T, title, state string) View {
 		switch words[0] {
 		case "group":
 			v.Group = parseGroup(kv)
+		case "shard":
+			parseShard(v.Group, words[1], kv)
 		case "node":
 			v.Members = append(v.Members, parseNode(words[1], kv, &v))
 		case "snapshot":
@@ -153,6 +173,26 @@ func parseGroup(kv map[string]string) *cache.ReplicationGroup {
 	return g
 }
 
+// parseShard turns cluster mode on.
+func parseShard(g *cache.ReplicationGroup, id string, kv map[string]string) {
+	g.ClusterEnabled, g.Primary, g.PrimaryEndpoint, g.ReaderEndpoint = true, "", cache.Address{}, cache.Address{}
+	g.ConfigurationEndpoint = endpointOf("c")
+	slots, err := cache.ParseSlots(kv["slots"])
+	if err != nil {
+		panic(err)
+	}
+	g.NodeGroups = append(g.NodeGroups, cache.NodeGroup{ID: id, Slots: slots, Primary: "g-00" + kv["primary"]})
+	_, seeded := kv["seeded"]
+	_, proved := kv["proved"]
+	if g.Seed == nil || !seeded && !proved {
+		return
+	}
+	if g.Seed.Shards == nil {
+		g.Seed.Shards = map[string]cache.SeedShard{}
+	}
+	g.Seed.Shards[id] = cache.SeedShard{Verified: proved}
+}
+
 func parseSeed(kv map[string]string) *cache.Seed {
 	switch kv["seed"] {
 	case "yes":
@@ -168,7 +208,7 @@ func parseSeed(kv map[string]string) *cache.Seed {
 func parseNode(n string, kv map[string]string, v *View) cache.CacheCluster {
 	c := cache.CacheCluster{Region: "r", ID: "g-00" + n, Status: "available"}
 	if v.Group != nil {
-		c.GroupID = "g"
+		c.GroupID, c.NodeGroupID = "g", kv["shard"]
 	} else {
 		c.Seed = parseSeed(kv)
 	}

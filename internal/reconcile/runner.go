@@ -19,6 +19,7 @@ type Config struct {
 	Engines   Engines
 	Transfers Transfers
 	Endpoints Endpoints
+	Memory    Memory
 	Now       func() time.Time
 	Log       *slog.Logger
 }
@@ -40,11 +41,15 @@ type Runner struct {
 	nodeSlots  chan struct{}
 	startSlots chan struct{}
 	moveSlots  chan struct{}
+	// alarm rings once after a while, unless it is stopped; tests have a clock of their own.
+	alarm func(time.Duration) (ring <-chan time.Time, stop func())
+	idle  time.Duration // how often everything is looked at though nothing has changed
 
 	mu       sync.Mutex
 	flights  map[string]map[string]*flight // by unit, by action id
 	forwards map[cache.Address][]cache.Address
 	attended map[cache.Process]bool // whose end is waited for
+	promised int64                  // memory in bytes that running forked saves may copy
 	work     sync.WaitGroup
 }
 
@@ -59,6 +64,8 @@ func New(c Config) *Runner {
 		nodeSlots:  make(chan struct{}, maxNodeActions),
 		startSlots: make(chan struct{}, maxStarts()),
 		moveSlots:  make(chan struct{}, maxTransfers),
+		alarm:      alarm,
+		idle:       idleLook,
 		flights:    map[string]map[string]*flight{},
 		forwards:   map[cache.Address][]cache.Address{},
 		attended:   map[cache.Process]bool{},
@@ -72,15 +79,15 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer r.work.Wait()
 	watch := r.DB.Watch(records.Groups.Prefix(""), records.Clusters.Prefix(""), records.Snapshots.Prefix(""))
 	defer watch.Close()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	ring, stop := r.alarm(0)
+	defer func() { stop() }()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-watch.C():
 		case <-r.poke:
-		case <-timer.C:
+		case <-ring:
 		}
 		began := time.Now()
 		again, err := r.pass(ctx)
@@ -90,7 +97,8 @@ func (r *Runner) Run(ctx context.Context) error {
 			}
 			return fmt.Errorf("cannot plan: %w", err)
 		}
-		timer.Reset(again)
+		stop()
+		ring, stop = r.alarm(again)
 		// However much happens, planning takes half of one processor and no more.
 		r.rest(ctx, min(time.Since(began), maxPause))
 	}
@@ -99,8 +107,14 @@ func (r *Runner) Run(ctx context.Context) error {
 // maxPause bounds how long a pass is put off because the one before took long.
 const maxPause = 100 * time.Millisecond
 
-// idleLook is how often everything is looked at though nothing has changed.
+// idleLook is how often everything is looked at though nothing has changed, and so
+// how soon it is noticed that the clock was set.
 const idleLook = time.Minute
+
+func alarm(d time.Duration) (<-chan time.Time, func()) {
+	t := time.NewTimer(d)
+	return t.C, func() { t.Stop() }
+}
 
 // pass plans every unit once and returns how long it may rest.
 func (r *Runner) pass(ctx context.Context) (time.Duration, error) {
@@ -113,14 +127,16 @@ func (r *Runner) pass(ctx context.Context) (time.Duration, error) {
 	}
 	r.attend(ctx, w)
 	now := r.Now()
-	rest := idleLook
+	rest, room := r.idle, w.backupRoom(running)
 	for _, u := range w.units(running, forwards, r.Engines.CanRebind) {
 		d := u.plan(now)
 		for _, id := range d.Cancel {
 			r.cancel(u.name, id)
 		}
 		for _, a := range d.Do {
-			r.launch(ctx, u.name, a)
+			if a.Kind != actBackup || room.take() {
+				r.launch(ctx, u.name, a)
+			}
 		}
 		if !d.Again.IsZero() {
 			rest = min(rest, max(d.Again.Sub(now), time.Millisecond))

@@ -51,7 +51,7 @@ func newBench(t testing.TB, dir string) *bench {
 func (b *bench) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := New(Config{
-		DB: b.db, Engines: b.machine, Transfers: fakeTransfers{b.machine}, Endpoints: fakeEndpoints{b.machine},
+		DB: b.db, Engines: b.machine, Transfers: fakeTransfers{b.machine}, Endpoints: fakeEndpoints{b.machine}, Memory: b.machine,
 		Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	})
 	done := make(chan error, 1)
@@ -107,7 +107,7 @@ func (b *bench) snapshot(name, group string) {
 		if err != nil {
 			return err
 		}
-		s := cache.Snapshot{Region: "r", Name: name, GroupID: group, Status: cache.StatusCreating}
+		s := cache.Snapshot{Region: "r", Name: name, GroupID: group, Status: cache.StatusCreating, CreatedAt: time.Now()}
 		return records.Snapshots.Put(tx, s.Key(), s)
 	})
 }

@@ -68,14 +68,6 @@ func (v *View) secret() string {
 	return v.Members[0].Secret
 }
 
-// primary is the member that leads; nil only in broken records.
-func (v *View) primary() *cache.CacheCluster {
-	if v.Group == nil {
-		return &v.Members[0]
-	}
-	return v.member(v.Group.Primary)
-}
-
 func (v *View) member(id string) *cache.CacheCluster {
 	i := slices.IndexFunc(v.Members, func(m cache.CacheCluster) bool { return m.ID == id })
 	if i < 0 {
@@ -85,30 +77,18 @@ func (v *View) member(id string) *cache.CacheCluster {
 }
 
 func (v *View) isPrimary(m *cache.CacheCluster) bool {
-	return v.Group == nil || v.Group.Primary == m.ID
+	return v.Group == nil || v.Group.Leads(m.ID)
 }
 
-// readyReplicas are the replicas that run and have had their data.
-func (v *View) readyReplicas() []*cache.CacheCluster {
-	var out []*cache.CacheCluster
-	for i := range v.Members {
-		if m := &v.Members[i]; !v.isPrimary(m) && m.Node.Process != nil && m.Node.Ready {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
-// orphaned tells whether the primary is gone and a replica has the data. A
+// orphaned tells whether a shard's primary is gone and a replica has the data. A
 // primary that came back empty would empty its replicas too, so one of them has
 // to lead before anything is started. A group that is still being created has
 // nothing to lose and starts its primary again.
-func (v *View) orphaned() bool {
+func (v *View) orphaned(s shard) bool {
 	if v.Group == nil || v.status() == cache.StatusCreating {
 		return false
 	}
-	lead := v.primary()
-	return (lead == nil || lead.Node.Process == nil) && len(v.readyReplicas()) > 0
+	return (s.Primary == nil || s.Primary.Node.Process == nil) && len(s.readyReplicas()) > 0
 }
 
 func (v *View) snapshot(name string) *cache.Snapshot {

@@ -17,13 +17,14 @@ type want struct {
 // endpoints it is to hold.
 func (v *View) wants(e endpoints) map[string]want {
 	out := make(map[string]want, len(v.Members))
-	for i := range v.Members {
-		m := &v.Members[i]
-		w := want{Role: cache.RolePrimary, Binds: e.binds[m.ID]}
-		if p := v.primary(); !v.isPrimary(m) && p != nil {
-			w.Role, w.Primary = cache.RoleReplica, p.Node.Address
+	for _, s := range v.shards() {
+		for _, m := range s.Members {
+			w := want{Role: cache.RolePrimary, Binds: e.binds[m.ID]}
+			if !s.leads(m) && s.Primary != nil {
+				w.Role, w.Primary = cache.RoleReplica, s.Primary.Node.Address
+			}
+			out[m.ID] = w
 		}
-		out[m.ID] = w
 	}
 	return out
 }
@@ -35,28 +36,34 @@ func (w want) told(n *cache.Node) bool {
 
 // spec is the full description of a member's node for the engine.
 func (v *View) spec(m *cache.CacheCluster, w want) cache.NodeSpec {
-	values := cache.EffectiveParameters(m.ParameterGroup, m.NodeType, m.EngineVersion)
-	kind, _ := cache.FindNodeType(m.NodeType) // control lets no other in; its zero sets no limit
+	values, limit := limits(m)
+	seeding := v.isPrimary(m) && v.seeding(v.shardOf(m))
+	if seeding {
+		limit = 0 // with one, keys would be evicted before it is seen that they do not fit
+	}
 	return cache.NodeSpec{
 		Key:        m.Key(),
 		Build:      m.Node.Build,
 		Address:    m.Node.Address,
 		Binds:      w.Binds,
 		Primary:    w.Primary,
-		MaxMemory:  cache.DataMemory(kind, values),
+		Cluster:    v.clusterOf(m),
+		MaxMemory:  limit,
 		Parameters: values,
 		Secret:     v.secret(),
-		Seeded:     m.Node.Parked || v.isPrimary(m) && v.seeding(),
+		Seeded:     m.Node.Parked || seeding,
 	}
+}
+
+// limits are the values of a member's parameter group, and how many bytes of data
+// it may hold.
+func limits(m *cache.CacheCluster) (values map[string]string, data int64) {
+	values = cache.EffectiveParameters(m.ParameterGroup, m.NodeType, m.EngineVersion)
+	kind, _ := cache.FindNodeType(m.NodeType) // control lets no other in; its zero sets no limit
+	return values, cache.DataMemory(kind, values)
 }
 
 // asTold is the spec of a node as it is at present, whatever it is to become.
 func (v *View) asTold(m *cache.CacheCluster) cache.NodeSpec {
 	return v.spec(m, want{Role: m.Node.Role, Primary: m.Node.Primary, Binds: m.Node.Binds})
-}
-
-// seeding tells whether the unit's seed is in place and not yet proved to be loaded.
-func (v *View) seeding() bool {
-	s := v.seed()
-	return s != nil && s.Manifest != nil && !s.Verified
 }

@@ -84,12 +84,17 @@ func (w *world) units(running map[string]map[string]bool, forwards map[cache.Add
 			add(clusterUnit(key), View{Members: []cache.CacheCluster{c}})
 		}
 	}
+	kept := w.keepings()
 	for _, s := range w.snapshots {
 		name := snapshotUnit(s.Key())
 		out = append(out, unit{name, func(now time.Time) Decision {
-			return PlanSnapshot(s, w.steps[name], running[name], now)
+			d := PlanSnapshot(s, w.steps[name], running[name], now)
+			return d.and(PlanExpiry(s, kept[s.Key()], w.steps[name], running[name], now))
 		}})
 	}
+	out = append(out, unit{scrubUnit, func(now time.Time) Decision {
+		return PlanScrub(w.snapshots, w.steps[scrubUnit], running[scrubUnit], isMoving(running), now)
+	}})
 	return out
 }
 
@@ -108,7 +113,7 @@ func (w *world) members(g *cache.ReplicationGroup) []cache.CacheCluster {
 func (w *world) snapshotsBySource() map[string][]cache.Snapshot {
 	out := map[string][]cache.Snapshot{}
 	for _, s := range w.snapshots {
-		if s.CopyOf != "" || s.Deleting {
+		if s.CopyOf != "" || s.Import != nil || s.Deleting {
 			continue
 		}
 		if name := w.sourceUnit(&s); name != "" {

@@ -8,6 +8,7 @@ import (
 
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/objects"
+	"holdfast.dev/internal/objects/seal"
 	"holdfast.dev/internal/rdb"
 )
 
@@ -16,6 +17,7 @@ func classify(err error) error {
 	for _, hopeless := range []error{
 		rdb.ErrTruncated, rdb.ErrChecksum, rdb.ErrVersion, rdb.ErrType, rdb.ErrCorrupt, rdb.ErrMagic,
 		objects.ErrNoSuchBucket, objects.ErrWrongRegion, objects.ErrAccessDenied, objects.ErrBadKey,
+		seal.ErrNoKey, seal.ErrWrongKey, seal.ErrDamaged, ErrRotten,
 	} {
 		if errors.Is(err, hopeless) {
 			return fmt.Errorf("%w: %w", err, cache.ErrPermanent)
@@ -29,7 +31,7 @@ func missing(err error) error {
 	if errors.Is(err, objects.ErrNotExist) {
 		return fmt.Errorf("%w: %w", err, cache.ErrPermanent)
 	}
-	return err
+	return classify(err)
 }
 
 // same tells whether a file still holds what its manifest says.

@@ -14,6 +14,7 @@ import (
 
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/objects"
+	"holdfast.dev/internal/objects/seal"
 	"holdfast.dev/internal/rdb"
 	"holdfast.dev/internal/source"
 	"holdfast.dev/internal/verify"
@@ -55,16 +56,22 @@ func (p *passage) Close() error { return nil }
 
 // examine reads a whole RDB file through the passage and says what it holds.
 func (p *passage) examine(ctx context.Context, name string) (cache.Manifest, error) {
+	_, m, err := p.measure(ctx, name)
+	return m, err
+}
+
+// measure is examine for those who want to add fingerprints up.
+func (p *passage) measure(ctx context.Context, name string) (*verify.Fingerprint, cache.Manifest, error) {
 	began := time.Now()
 	src := source.NewRDB(source.Input{Name: name, Open: func(context.Context) (io.ReadCloser, error) { return p, nil }})
 	defer src.Close()
 	f, err := verify.Compute(ctx, src, verify.Options{})
 	if err != nil {
-		return cache.Manifest{}, classify(err)
+		return nil, cache.Manifest{}, classify(err)
 	}
 	// What follows the end mark belongs to nobody, but to the object all the same.
 	if _, err := io.Copy(io.Discard, p); err != nil {
-		return cache.Manifest{}, fmt.Errorf("cannot read the end of %s: %w", name, err)
+		return nil, cache.Manifest{}, fmt.Errorf("cannot read the end of %s: %w", name, err)
 	}
 	m := describe(f)
 	info := src.Files()[0]
@@ -76,7 +83,7 @@ func (p *passage) examine(ctx context.Context, name string) (cache.Manifest, err
 		}
 	}
 	m.Seconds = time.Since(began).Seconds()
-	return m, nil
+	return f, m, nil
 }
 
 // describe turns a fingerprint into the part of a manifest that it fills.
@@ -98,7 +105,10 @@ func describe(f *verify.Fingerprint) cache.Manifest {
 }
 
 // manifestKey is where the manifest of a file stands.
-func manifestKey(object string) string { return strings.TrimSuffix(object, ".rdb") + ".json" }
+func manifestKey(object string) string {
+	plain, _, _ := seal.Parse(object)
+	return strings.TrimSuffix(plain, ".rdb") + ".json"
+}
 
 func (m *Mover) writeManifest(ctx context.Context, object string, man cache.Manifest) error {
 	b, err := json.MarshalIndent(man, "", "  ")

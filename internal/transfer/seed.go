@@ -1,8 +1,6 @@
 package transfer
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,78 +12,58 @@ import (
 
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/flow"
-	"holdfast.dev/internal/objects"
-	"holdfast.dev/internal/rdb"
 	"holdfast.dev/internal/resp"
 	"holdfast.dev/internal/source"
 	"holdfast.dev/internal/verify"
 )
 
-// Seed writes the file that a node is to start from. It is read to its end on
-// the way, so a corrupt one, or one that the engine could not load, never gets
-// near an engine; one of a snapshot must hold what its manifest says.
-func (m *Mover) Seed(ctx context.Context, job cache.SeedJob) (cache.Manifest, error) {
+// Seed writes the files that nodes are to start from. What they are made of is
+// read to its end on the way, so a corrupt file, or one that the engine could not
+// load, never gets near an engine; one of a snapshot must hold what its manifest
+// says. A file that its engine reads as it is is copied; otherwise its entries are
+// written anew, each into the file of its slot's node group.
+func (m *Mover) Seed(ctx context.Context, job cache.SeedJob) (cache.Seeded, error) {
 	build, err := m.Build(job.Build)
 	if err != nil {
-		return cache.Manifest{}, err
+		return cache.Seeded{}, err
 	}
-	in, name, err := m.openSeed(ctx, job)
+	files, err := m.seedFiles(ctx, job)
 	if err != nil {
-		return cache.Manifest{}, err
+		return cache.Seeded{}, err
+	}
+	for i := range files {
+		if err := files[i].look(ctx); err != nil {
+			return cache.Seeded{}, fmt.Errorf("%s: %w", files[i].name, err)
+		}
+	}
+	if !job.Clustered && len(files) == 1 && len(job.Parts) == 1 && build.Reads(files[0].header.Version) {
+		return copySeed(ctx, job, files[0])
+	}
+	return divide(ctx, job, build, files)
+}
+
+// copySeed passes a file on as it is.
+func copySeed(ctx context.Context, job cache.SeedJob, f seedFile) (cache.Seeded, error) {
+	in, err := f.open(ctx)
+	if err != nil {
+		return cache.Seeded{}, fmt.Errorf("%s: %w", f.name, err)
 	}
 	defer in.Close()
-	buffered := bufio.NewReader(in)
-	if err := loadable(buffered, build); err != nil {
-		return cache.Manifest{}, fmt.Errorf("%s: %w", name, err)
-	}
-	man, err := place(job.Path, func(out io.Writer) (cache.Manifest, error) {
-		man, err := newPassage(buffered, out).examine(ctx, name)
-		if err == nil && job.From != nil {
-			err = same(job.From.Shards[0].Manifest, man)
+	told := newTally(job.Progress, []seedFile{f})
+	man, err := place(job.Parts[0].Path, func(out io.Writer) (cache.Manifest, error) {
+		man, err := newPassage(told.of(in), out).examine(ctx, f.name)
+		if err == nil && f.manifest != nil {
+			err = same(f.manifest, man)
 		}
 		return man, err
 	})
 	if err != nil {
-		return cache.Manifest{}, fmt.Errorf("%s: %w", name, err)
+		return cache.Seeded{}, fmt.Errorf("%s: %w", f.name, err)
 	}
-	return man, nil
+	return cache.Seeded{Whole: man, Parts: map[string]cache.Manifest{job.Parts[0].NodeGroupID: man}}, nil
 }
 
-// loadable looks at the first bytes of a file to tell whether the engine reads
-// its version; whatever else is wrong with it shows when it is read.
-func loadable(in *bufio.Reader, build Build) error {
-	head, err := in.Peek(16)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	h, err := rdb.NewReader(bytes.NewReader(head)).Header()
-	if err == nil && !build.Reads(h.Version) {
-		return fmt.Errorf("this is an RDB file of version %s, which %s %s does not read: %w", h, build.Engine, build.Version, cache.ErrPermanent)
-	}
-	return nil
-}
-
-func (m *Mover) openSeed(ctx context.Context, job cache.SeedJob) (io.ReadCloser, string, error) {
-	if job.From != nil {
-		if len(job.From.Shards) != 1 {
-			return nil, "", fmt.Errorf("snapshot %s has %d files, one is needed: %w", job.From.Name, len(job.From.Shards), cache.ErrPermanent)
-		}
-		in, _, err := m.Snapshots.Open(ctx, job.From.Shards[0].Object, 0)
-		return in, "snapshot " + job.From.Name, missing(err)
-	}
-	bucketName, key, err := objects.ParseARN(job.ObjectARN)
-	if err != nil {
-		return nil, "", fmt.Errorf("%w: %w", err, cache.ErrPermanent)
-	}
-	bucket, err := m.Buckets.Open(ctx, job.Region, bucketName)
-	if err != nil {
-		return nil, "", classify(err)
-	}
-	in, _, err := bucket.Open(ctx, key, 0)
-	return in, "s3://" + bucketName + "/" + key, missing(err)
-}
-
-// place writes a file under another name and gives it its own once it is whole and on disk.
+// place writes a file under another name and gives it its own, on disk too, once it is whole and there.
 func place(path string, write func(io.Writer) (cache.Manifest, error)) (man cache.Manifest, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return man, fmt.Errorf("cannot create the node's directory: %w", err)
@@ -110,7 +88,26 @@ func place(path string, write func(io.Writer) (cache.Manifest, error)) (man cach
 	if err != nil {
 		return man, err
 	}
-	return man, os.Rename(part, path)
+	return man, rename(part, path)
+}
+
+// rename gives a file its name, which is on disk then like the file: the engine that
+// its data are from may be gone before the system writes names of its own accord.
+func rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	dir := filepath.Dir(to)
+	for _, path := range []string{dir, filepath.Dir(dir)} { // dir may be new
+		d, err := os.Open(path)
+		if err != nil {
+			return fmt.Errorf("cannot sync the name of %s: %w", to, err)
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return fmt.Errorf("cannot sync the name of %s: %w", to, err)
+		}
+	}
+	return nil
 }
 
 func gone(err error) error {

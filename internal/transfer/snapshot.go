@@ -7,6 +7,7 @@ import (
 
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/objects"
+	"holdfast.dev/internal/objects/seal"
 	"holdfast.dev/internal/resp"
 	"holdfast.dev/internal/source"
 )
@@ -16,30 +17,54 @@ func loginOptions(l cache.Login) resp.Options {
 	return resp.Options{Addr: hostPort(l.Address), Username: l.User, Password: l.Password}
 }
 
-// Snapshot joins the node as a replica and writes its data, as they are at one
-// instant, to an object. The stream is stored as it comes; measured beside BGSAVE
-// and a copy of its file it takes the same time and no disk of the node's.
+// Snapshot writes the data of a node, as they are at one instant, to an object,
+// and says what they are and how they were had.
 func (m *Mover) Snapshot(ctx context.Context, job cache.SnapshotJob) (cache.Manifest, error) {
 	build, err := m.Build(job.Build)
 	if err != nil {
 		return cache.Manifest{}, err
 	}
+	take := m.forked
+	if job.Forkless {
+		take = m.forkless
+	}
+	man, err := take(ctx, job)
+	if err != nil {
+		return cache.Manifest{}, err
+	}
+	man.Engine, man.Version = build.Engine, build.Version
+	man.MethodReason, man.Memory, man.Consistency = job.Reason, job.Memory, cache.ConsistencyPoint
+	return man, m.writeManifest(ctx, job.Object, man)
+}
+
+// forked joins the node as a replica: the node forks, and the child streams its
+// file. The stream is stored as it comes; measured beside BGSAVE and a copy of its
+// file it takes the same time and no disk of the node's.
+func (m *Mover) forked(ctx context.Context, job cache.SnapshotJob) (cache.Manifest, error) {
 	body, info, err := source.Snapshot(ctx, loginOptions(job.Node))
 	if err != nil {
 		return cache.Manifest{}, err
 	}
 	defer body.Close()
-	if info.Offset < job.MinOffset {
-		return cache.Manifest{}, fmt.Errorf("the node is at offset %d of the replication stream and should have been at %d", info.Offset, job.MinOffset)
-	}
-	man, err := m.store(ctx, body, job.Object, objects.PutOptions{})
-	if err != nil {
+	if err := reached(&job, info.Offset); err != nil {
 		return cache.Manifest{}, err
 	}
-	man.Engine, man.Version = build.Engine, build.Version
-	man.Method = "replica-stream"
+	// It lives, so it was with it that the stream was agreed on.
+	if err := sameRun(ctx, &job); err != nil {
+		return cache.Manifest{}, err
+	}
+	man, err := m.store(ctx, body, job.Object, objects.PutOptions{})
+	man.Method = cache.MethodForked
 	man.ReplicationID, man.Offset = info.ReplID, info.Offset
-	return man, m.writeManifest(ctx, job.Object, man)
+	return man, err
+}
+
+// reached refuses a node that is not where it has to be in the replication stream.
+func reached(job *cache.SnapshotJob, offset int64) error {
+	if offset < job.MinOffset {
+		return fmt.Errorf("the node is at offset %d of the replication stream and should have been at %d", offset, job.MinOffset)
+	}
+	return nil
 }
 
 // store reads a whole RDB file, writes it to an object of the snapshot store and
@@ -57,6 +82,7 @@ func (m *Mover) store(ctx context.Context, in io.Reader, object string, opt obje
 	if _, err := w.Commit(ctx); err != nil {
 		return cache.Manifest{}, fmt.Errorf("cannot store %s: %w", object, err)
 	}
+	_, man.Sealed, _ = seal.Parse(object)
 	return man, nil
 }
 
@@ -88,7 +114,7 @@ func (m *Mover) copyShard(ctx context.Context, shard cache.ShardSnapshot, to cac
 		return shard, err
 	}
 	full := *shard.Manifest
-	full.Method, full.Seconds = "copy", man.Seconds
+	full.Method, full.Seconds, full.Sealed = "copy", man.Seconds, man.Sealed
 	shard.Object, shard.Manifest = object, &full
 	return shard, m.writeManifest(ctx, object, full)
 }

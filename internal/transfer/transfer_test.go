@@ -307,6 +307,11 @@ func TestAnExportThatCannotBeComparedIsTriedAgain(t *testing.T) {
 	}
 }
 
+// part is the one file of a seed that is not divided.
+func part(path string) []cache.SeedPart {
+	return []cache.SeedPart{{NodeGroupID: cache.NodeGroupID, Slots: cache.AllSlots(), Path: path}}
+}
+
 func TestASeedIsReadBeforeAnEngineSeesIt(t *testing.T) {
 	w := newWorld(t, testkit.Engine(t, "valkey-8.1"))
 	s := w.backup(t)
@@ -322,10 +327,11 @@ func TestASeedIsReadBeforeAnEngineSeesIt(t *testing.T) {
 	put(t, w.bucket, "newest.rdb", append([]byte("REDIS0999"), file[9:]...))
 	for key, want := range map[string]string{
 		"good.rdb": "", "short.rdb": "at byte", "flipped.rdb": "at byte", "text.rdb": "not an RDB file", "empty.rdb": "at byte",
-		"new.rdb": "does not read", "newest.rdb": "unsupported RDB version", "missing.rdb": "",
+		"new.rdb": "checksum", "newest.rdb": "unsupported RDB version", "missing.rdb": "",
 	} {
 		path := filepath.Join(w.dir, "node", key)
-		man, err := w.Seed(t.Context(), cache.SeedJob{Region: "here", ObjectARN: "arn:aws:s3:::b/" + key, Path: path, Build: w.server.Build.Name})
+		made, err := w.Seed(t.Context(), cache.SeedJob{Region: "here", ObjectARNs: []string{"arn:aws:s3:::b/" + key}, Parts: part(path), Build: w.server.Build.Name})
+		man := made.Whole
 		if key == "good.rdb" {
 			if err != nil || man.Fingerprint != s.Shards[0].Manifest.Fingerprint {
 				t.Errorf("a good file: %v, fingerprint %s", err, man.Fingerprint)
@@ -347,7 +353,7 @@ func TestASeedOfASnapshotHoldsWhatItsManifestSays(t *testing.T) {
 	w.server.Must("SET", "another", "key")
 	other := w.backup(t)
 	other.Shards[0].Manifest = s.Shards[0].Manifest // its file has been replaced by a later one
-	_, err := w.Seed(t.Context(), cache.SeedJob{Region: "here", From: &other, Path: filepath.Join(w.dir, "seed"), Build: w.server.Build.Name})
+	_, err := w.Seed(t.Context(), cache.SeedJob{Region: "here", From: &other, Parts: part(filepath.Join(w.dir, "seed")), Build: w.server.Build.Name})
 	if !errors.Is(err, cache.ErrPermanent) || !strings.Contains(err.Error(), "fingerprint") {
 		t.Errorf("a file that is not the manifest's: %v", err)
 	}
@@ -357,7 +363,7 @@ func TestALiveNodeIsComparedWithItsSeed(t *testing.T) {
 	w := newWorld(t, testkit.Engine(t, "redis-7.0"))
 	s := w.backup(t)
 	path := filepath.Join(w.dir, "seed")
-	if _, err := w.Seed(t.Context(), cache.SeedJob{Region: "here", From: &s, Path: path, Build: w.server.Build.Name}); err != nil {
+	if _, err := w.Seed(t.Context(), cache.SeedJob{Region: "here", From: &s, Parts: part(path), Build: w.server.Build.Name}); err != nil {
 		t.Fatal(err)
 	}
 	job := cache.VerifyJob{Path: path, Node: login(w.server)}
