@@ -72,6 +72,24 @@ func (b bucketLooker) Check(ctx context.Context, region, bucket string) error {
 	return lookError(err)
 }
 
+// Granted tells whether a bucket lets ElastiCache write exports to it.
+func (b bucketLooker) Granted(ctx context.Context, region, bucket string) error {
+	a, err := b.Access(ctx, region, bucket, cache.CanonicalUser(region))
+	switch {
+	case err != nil:
+		return lookError(err)
+	case !a.Owned:
+		return control.ErrNotOwner
+	case !a.Read:
+		return control.ErrNoRead
+	case !a.Write:
+		return control.ErrNoWrite
+	case !a.ReadACP:
+		return control.ErrNoReadACP
+	}
+	return nil
+}
+
 // Size of an object in bytes.
 func (b bucketLooker) Size(ctx context.Context, region, bucket, key string) (int64, error) {
 	s, err := b.Open(ctx, region, bucket)

@@ -50,6 +50,7 @@ func (p *preflight) shard(ctx context.Context, opt resp.Options) (err error) {
 		p.findings = append(p.findings, f)
 	}
 	p.before += q.before
+	p.unseen = p.unseen || q.unseen
 	if !srv.AtLeast(p.srv.Major, p.srv.Minor) && srv.Engine == p.srv.Engine {
 		p.srv = srv // what is sent has to suit the oldest
 	}

@@ -25,6 +25,8 @@ const (
 //	service.json      where the service listens, or last listened
 //	nodes/            one directory per node: configuration, log, files
 //	snapshots/        one directory per snapshot: RDB files and manifests
+//	incoming/         what was backed up elsewhere and waits to become a snapshot
+//	keys/             one directory per region: what snapshots are sealed with
 //	s3/               one directory per region, and in it one per bucket
 type dataDir string
 
@@ -32,6 +34,8 @@ func (d dataDir) database() string    { return filepath.Join(string(d), "holdfas
 func (d dataDir) credentials() string { return filepath.Join(string(d), "credentials.json") }
 func (d dataDir) service() string     { return filepath.Join(string(d), "service.json") }
 func (d dataDir) snapshots() string   { return filepath.Join(string(d), "snapshots") }
+func (d dataDir) incoming() string    { return filepath.Join(string(d), "incoming") }
+func (d dataDir) keys() string        { return filepath.Join(string(d), "keys") }
 func (d dataDir) buckets() string     { return filepath.Join(string(d), "s3") }
 
 // defaultDataDir is the user's state directory.

@@ -12,14 +12,15 @@ import (
 	"holdfast.dev/internal/transfer"
 )
 
-// stopping is a replication group, or a cluster that stands alone, on its way down.
+// stopping is a shard of a replication group, or a cluster that stands alone, on
+// its way down.
 type stopping struct {
 	nodes   []cache.CacheCluster // the primary first
 	secret  string
 	reseeds bool // its primary starts from its seed again, which is still there
 }
 
-// stopNodes stops every engine. A group whose data cannot be kept goes on running
+// stopNodes stops every engine. A shard whose data cannot be kept goes on running
 // as a whole and is reported; the others are stopped.
 func (in *installation) stopNodes(ctx context.Context, o downOptions) error {
 	units, err := in.toStop(ctx)
@@ -41,28 +42,30 @@ func (in *installation) toStop(ctx context.Context) ([]stopping, error) {
 		if err != nil {
 			return err
 		}
-		members := map[string][]cache.CacheCluster{}
+		members := map[string][]cache.CacheCluster{} // by the group's key and the shard
 		for i := range clusters {
 			c := &clusters[i]
 			if c.GroupID == "" {
 				out = append(out, stopping{nodes: clusters[i : i+1], secret: c.Secret, reseeds: unproved(c.Seed)})
 				continue
 			}
-			key := cache.Key(c.Region, c.GroupID)
-			members[key] = append(members[key], *c)
+			shard := cache.Key(c.Region, c.GroupID) + " " + c.ShardID()
+			members[shard] = append(members[shard], *c)
 		}
 		groups, err := records.Groups.List(tx, "")
 		for i := range groups {
 			g := &groups[i]
-			u := stopping{secret: g.Secret, reseeds: unproved(g.Seed)}
-			for _, c := range members[g.Key()] {
-				if c.ID == g.Primary {
-					u.nodes = append([]cache.CacheCluster{c}, u.nodes...)
-				} else {
-					u.nodes = append(u.nodes, c)
+			for _, n := range g.Shards() {
+				u := stopping{secret: g.Secret, reseeds: unproved(g.Seed)}
+				for _, c := range members[g.Key()+" "+n.ID] {
+					if c.ID == n.Primary {
+						u.nodes = append([]cache.CacheCluster{c}, u.nodes...)
+					} else {
+						u.nodes = append(u.nodes, c)
+					}
 				}
+				out = append(out, u)
 			}
-			out = append(out, u)
 		}
 		return err
 	})

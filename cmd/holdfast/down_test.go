@@ -29,6 +29,8 @@ type host struct {
 	dir  dataDir
 	in   *installation
 	stop func() // ends the service, or does nothing
+	// memory is what the service takes the machine's to be.
+	memory reconcile.Memory
 }
 
 func newHost(t *testing.T) *host {
@@ -37,7 +39,7 @@ func newHost(t *testing.T) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &host{t: t, dir: dir, stop: func() {}}
+	h := &host{t: t, dir: dir, stop: func() {}, memory: machineMemory{}}
 	h.open()
 	t.Cleanup(func() {
 		h.stop()
@@ -73,7 +75,8 @@ func (h *host) serve() {
 	h.again()
 	doors := endpoint.New(endpoint.Config{})
 	runner := reconcile.New(reconcile.Config{
-		DB: h.in.db, Engines: h.in.engines, Transfers: h.in.mover(nil), Endpoints: doors, Now: time.Now, Log: h.in.log,
+		DB: h.in.db, Engines: h.in.engines, Transfers: h.in.mover(nil), Endpoints: doors, Memory: h.memory,
+		Now: time.Now, Log: h.in.log,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

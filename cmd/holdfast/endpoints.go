@@ -19,6 +19,7 @@ import (
 	"holdfast.dev/internal/resp"
 	"holdfast.dev/internal/sink"
 	"holdfast.dev/internal/source"
+	"holdfast.dev/internal/transfer"
 	"holdfast.dev/internal/verify"
 )
 
@@ -28,10 +29,12 @@ const endsHelp = `An end is one of
   unix:///path/to/socket
   dump.rdb                                     a file; several: a.rdb,b.rdb or 'dir/*.rdb'
   s3://bucket/key.rdb                          also arn:aws:s3:::bucket/key.rdb
+  snapshot:NAME                                a snapshot of the service; --region and --data say whose
   -                                            standard input or output, as an RDB file
 
 Any node of a cluster stands for the whole cluster; user, password and TLS are the
-same for all nodes. Without a /db a server's databases are all read. TLS ends take the parameters
+same for all nodes, and a node's certificate may be for its own host, for the name that it
+announces, or for the name by which you reach the cluster. Without a /db a server's databases are all read. TLS ends take the parameters
 cacert, cert, key (files), servername, and insecure=true:
   rediss://host:6379/?cacert=ca.pem
 A password in an address shows in process lists. Better: --password-file, or
@@ -50,14 +53,18 @@ type end struct {
 	db    int
 	rate  flow.Rate
 	files []rdbFile
+	// noFunctions: its libraries of functions are not meant (backup).
+	noFunctions bool
 	// view is what of the end is meant; nil means everything.
 	view *view
 }
 
-// rdbFile is a file (path), an object (bucket and key), or a standard stream.
+// rdbFile is a file (path), an object (bucket and key), a file of a snapshot, or a
+// standard stream.
 type rdbFile struct {
 	path, bucket, key string
 	std               bool
+	stored            *transfer.Stored
 }
 
 func (f rdbFile) String() string {
@@ -66,6 +73,8 @@ func (f rdbFile) String() string {
 		return "-"
 	case f.bucket != "":
 		return "s3://" + f.bucket + "/" + f.key
+	case f.stored != nil:
+		return snapshotPrefix + f.stored.Object
 	}
 	return f.path
 }
@@ -73,12 +82,16 @@ func (f rdbFile) String() string {
 // access is how to log in where an end does not say it, and how fast to read.
 type access struct {
 	passwordFile string
+	// data and region say where a snapshot is looked for.
+	data, region string
 	// rate limits the reading of a server.
 	rate flow.Rate
 }
 
 func (a *access) addFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.passwordFile, "password-file", "", "file that holds the servers' password, in its first line")
+	cmd.Flags().StringVar(&a.data, "data", defaultDataDir(), "data directory of the service whose snapshots are meant")
+	cmd.Flags().StringVar(&a.region, "region", awsRegion(), "region of the snapshots that are meant")
 }
 
 // addReadFlags adds the flags of commands that read a server.
@@ -112,6 +125,9 @@ func (a *access) parse(text string, warn io.Writer) (*end, error) {
 		return nil, usageError{errors.New("an end is empty")}
 	case a.rate.Keys < 0 || a.rate.Bytes < 0:
 		return nil, usageError{errors.New("--max-keys-per-second and --max-bytes-per-second must not be negative")}
+	}
+	if name, ok := strings.CutPrefix(text, snapshotPrefix); ok {
+		return a.parseSnapshot(name)
 	}
 	if strings.Contains(text, "://") && !strings.HasPrefix(text, "s3://") {
 		return a.parseServer(text, warn)
@@ -237,6 +253,8 @@ func (f rdbFile) input(ctx context.Context) (source.Input, error) {
 		return source.Input{Name: "standard input", Open: func(ctx context.Context) (io.ReadCloser, error) {
 			return source.CloseOnDone(ctx, standardInput()), nil
 		}}, nil
+	case f.stored != nil:
+		return source.Input{Name: f.String(), Size: f.stored.Manifest.Bytes, Open: f.stored.Open}, nil
 	case f.bucket == "":
 		return source.File(f.path), nil
 	}
@@ -320,6 +338,8 @@ func (f rdbFile) target(ctx context.Context) (sink.Target, error) {
 	switch {
 	case f.std:
 		return stdTarget{os.Stdout}, nil
+	case f.stored != nil:
+		return nil, usageError{fmt.Errorf("%s is there already, and a snapshot is never changed", f)}
 	case f.bucket == "":
 		return sink.File(f.path)
 	}

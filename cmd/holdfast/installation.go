@@ -44,7 +44,7 @@ func openInstallation(ctx context.Context, dir dataDir, log *slog.Logger) (_ *in
 	for _, p := range in.catalog.Problems() {
 		log.Warn("an installed engine cannot be used", "error", p)
 	}
-	if in.snapshots, err = objects.Dir(dir.snapshots()); err != nil {
+	if in.snapshots, err = dir.openSnapshots(); err != nil {
 		return nil, err
 	}
 	in.supervisor, err = proc.New(proc.Options{Dir: filepath.Join(string(dir), "run"), Logger: log})
@@ -72,7 +72,7 @@ func (in *installation) close() error {
 
 // mover moves data between nodes, snapshots and the given buckets.
 func (in *installation) mover(buckets objects.Buckets) *transfer.Mover {
-	return transfer.New(transfer.Config{Snapshots: in.snapshots, Buckets: buckets, Build: in.transferBuild})
+	return transfer.New(transfer.Config{Snapshots: crashing(in.snapshots), Incoming: in.dir.incoming(), Buckets: crashingBuckets(buckets), Spool: string(in.dir), Build: in.transferBuild})
 }
 
 // transferBuild describes an engine to the mover.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -32,6 +33,8 @@ type liveFlags struct {
 	replaceAll   bool
 	noFence      bool
 	hold         word
+	show         replicaTLS
+	replicaCert  *tls.Certificate // of show
 }
 
 // How a target is filled.
@@ -88,6 +91,7 @@ func (l *liveFlags) addFlags(cmd *cobra.Command) {
 	l.compare.addFlag(cmd, "compare", "with --live, what to compare with writes held: changed, all or none")
 	l.hold = word{name: holdAuto, among: []string{holdAuto, holdNone}}
 	l.hold.addFlag(cmd, "hold", "with --live, how writes at the source are held: auto, or none where you stop the writers yourself")
+	l.show.addFlags(cmd)
 	f.DurationVar(&l.maxLag, "max-lag", migrate.DefaultMaxLag, "with --live, how far the target may be behind for the cut-over to begin")
 	f.DurationVar(&l.maxPause, "max-pause", migrate.DefaultMaxPause, "with --live, how long writes may be held to drain and compare")
 	f.DurationVar(&l.switchWithin, "switch-within", time.Minute, "with --live, how long writes may be held while clients are switched")
@@ -101,6 +105,7 @@ func (l *liveFlags) addFlags(cmd *cobra.Command) {
 // onlyLive are flags that mean nothing without --live.
 var onlyLive = []string{
 	"into", "hold", "cutover", "compare", "max-lag", "max-pause", "switch-within", "on-switch", "state-dir", "restart", "replace-all", "no-fence",
+	"replica-tls-cert", "replica-tls-key",
 }
 
 // check refuses flags that do not go together.
@@ -129,7 +134,12 @@ func (l *liveFlags) check(cmd *cobra.Command, w *writeFlags, terminal bool) erro
 	case l.maxLag <= 0 || l.maxPause <= 0 || l.switchWithin <= 0:
 		return usageError{errors.New("--max-lag, --max-pause and --switch-within must be above zero")}
 	}
-	return nil
+	if l.show.given() && l.into.name != intoReplica {
+		return usageError{errors.New("--replica-tls-cert goes with --into replica, by which the target fetches its data from us")}
+	}
+	var err error
+	l.replicaCert, err = l.show.load()
+	return err
 }
 
 // from is how the source is to be read: as what can be had, if nobody said.
@@ -149,6 +159,8 @@ type liveMove struct {
 	from   string
 	screen *liveScreen
 	point  *migrate.Checkpoint
+	// source and target are by what both ends are known again.
+	source, target identity
 	// began: the target holds what an earlier run of this migration brought.
 	began bool
 }
@@ -162,7 +174,7 @@ func (m *liveMove) run(ctx context.Context) (rep *liveReport, err error) {
 	if err := m.bridgeable(ctx); err != nil {
 		return rep, err
 	}
-	if m.point, err = m.openCheckpoint(); err != nil {
+	if m.point, err = m.openCheckpoint(ctx); err != nil {
 		return rep, err
 	}
 	defer func() { err = errors.Join(err, m.point.Close()) }()
@@ -262,14 +274,16 @@ func (m *liveMove) advise(err error, switched bool) error {
 }
 
 // openCheckpoint finds what an earlier run left.
-func (m *liveMove) openCheckpoint() (*migrate.Checkpoint, error) {
-	dir := m.live.stateDir
-	if dir == "" {
-		base, err := stateHome()
-		if err != nil {
-			return nil, err
-		}
-		dir = filepath.Join(base, "migrations", migrationName(m.src.name, m.dst.name))
+func (m *liveMove) openCheckpoint(ctx context.Context) (_ *migrate.Checkpoint, err error) {
+	if m.source, err = identityOf(ctx, m.src); err != nil {
+		return nil, err
+	}
+	if m.target, err = identityOf(ctx, m.dst); err != nil {
+		return nil, err
+	}
+	dir, err := m.place()
+	if err != nil {
+		return nil, err
 	}
 	c, err := migrate.OpenCheckpoint(dir)
 	if err != nil {
@@ -293,16 +307,18 @@ func (m *liveMove) adopt(c *migrate.Checkpoint) error {
 			return err
 		}
 		r.Undo = undo
-	case r.Source != m.src.name || r.Target != m.dst.name:
+	case !m.same(r):
 		return fmt.Errorf("%s is the state of a migration from %s to %s; give another --state-dir", c.Dir(), r.Source, r.Target)
 	case r.Settings != settings:
 		return fmt.Errorf("this migration was begun with other flags (%s, and now %s); give the same, or --restart with --replace-all", r.Settings, settings)
 	default:
 		m.began = true
+		m.note(r)
 		fmt.Fprintf(m.warn, "holdfast: going on with the migration begun %s (%s)\n", r.Began.Local().Format(time.DateTime), c.Dir())
 		return nil
 	}
-	r.Source, r.Target, r.Settings, r.Began = m.src.name, m.dst.name, settings, time.Now().UTC()
+	m.note(r)
+	r.Settings, r.Began = settings, time.Now().UTC()
 	return nil
 }
 

@@ -39,7 +39,7 @@ func (m *liveMove) bridge() *migrate.Bridged {
 	return migrate.NewBridged(func(h source.HoldOptions) *bridge.Bridge {
 		return bridge.New(bridge.Options{
 			Source: *m.src.server, Target: *m.dst.server, Hold: h,
-			Dir: filepath.Join(m.point.Dir(), "bridge"), ReplaceAll: m.live.replaceAll || m.began,
+			Dir: filepath.Join(m.point.Dir(), "bridge"), ReplaceAll: m.live.replaceAll || m.began, Certificate: m.live.replicaCert,
 		})
 	}, 0)
 }

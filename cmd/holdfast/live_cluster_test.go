@@ -248,6 +248,11 @@ func TestLiveClusterFailover(t *testing.T) {
 	p := startLive(t, liveArgs(state, src.Primaries[0], dst, "--cutover", "never")...)
 	p.says(t, "the target is in step and follows", 1)
 	was, is := src.Primaries[1], src.Replicas[1][0]
+	// The replica has all that the migration may have, so that both are of one history.
+	was.Must("CLIENT", "PAUSE", patience.Milliseconds(), "WRITE")
+	testkit.Wait(t, patience, func() bool {
+		return is.Info("replication")["slave_repl_offset"] == was.Info("replication")["master_repl_offset"]
+	}, "the replica has all")
 	was.Kill()
 	is.Must("CLUSTER", "FAILOVER", "TAKEOVER")
 	testkit.Wait(t, patience, func() bool { return is.Info("replication")["role"] == "master" }, "the failover")

@@ -73,24 +73,41 @@ func (o *liveOperator) Switch(ctx context.Context, r *migrate.Report) error {
 
 var errSwitchTooLong = errors.New("switching took longer than --switch-within")
 
-// command runs --on-switch. It learns the ends, without their passwords, from its environment.
+// leashed runs a command such that nothing of its process group outlives us: a process beside it
+// waits at a pipe that we alone hold open, and kills the group when we are gone
+// without a word. That holds for kill -9 too, and for what the command started. A
+// line in the pipe is the word: the command is over.
+const leashed = `{ read -r over <&3 || kill -9 0; } </dev/null >/dev/null 2>&1 &
+exec 3<&-
+exec /bin/sh -c "$1"`
+
+// command runs --on-switch. It learns the ends, without their passwords, from its
+// environment. If we are killed it is ended half-way rather than go on: the source takes
+// writes again soon, and clients that are switched after that leave behind what they wrote.
 func (o *liveOperator) command(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", o.m.live.onSwitch)
+	leash, ours, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("cannot run the command that switches clients: %w", err)
+	}
+	defer func() { _, _ = leash.Close(), ours.Close() }()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", leashed, "sh", o.m.live.onSwitch)
 	cmd.Env = append(os.Environ(), "HOLDFAST_SOURCE="+o.m.src.name, "HOLDFAST_TARGET="+o.m.dst.name)
-	cmd.Stdout, cmd.Stderr = o.m.warn, o.m.warn
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = o.m.warn, o.m.warn, []*os.File{leash}
 	// What it started is ended with it: clients must not be switched by what is left
 	// of a command that was given up.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		// Not wrapped: its exit code is not ours.
-		return errors.New("the command that switches clients failed: " + err.Error())
+	err = cmd.Run()
+	_, _ = ours.WriteString("over\n") // or what it left running would be taken for the command
+	if err == nil {
+		return nil
 	}
-	return nil
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	// Not wrapped: its exit code is not ours.
+	return errors.New("the command that switches clients failed: " + err.Error())
 }
 
 func liveLag(s migrate.Status) string {

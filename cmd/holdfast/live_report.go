@@ -48,7 +48,7 @@ func (r *liveReport) print(w io.Writer) error {
 		fmt.Fprintf(&b, "clients write to %s now\n", r.Target)
 	}
 	if r.Undo != "" {
-		fmt.Fprintf(&b, "the source refuses writes; to let it take them again: %s\n", r.Undo)
+		fmt.Fprintf(&b, "the source takes no writes any more; to let it take them again: %s\n", r.Undo)
 	}
 	if r.Unfenced != "" {
 		fmt.Fprintf(&b, "THE SOURCE MAY STILL TAKE WRITES, which the target will not get: %s\n", r.Unfenced)

@@ -36,8 +36,9 @@ const writerKeys = 300
 const writePace = 500 * time.Microsecond
 
 // startWriters begins to write: counters, a stream with a group, a list, a hash, keys
-// that are renamed and deleted, in two databases, and sessions whose expiry of
-// a second is renewed all the time, so that none of them is ever away.
+// that are renamed and deleted, in two databases, and sessions whose expiry is renewed
+// all the time, so that none of them is ever away. It outlives the writing by as long
+// as a busy machine takes to look.
 func startWriters(t *testing.T, s *testkit.Server) *writers {
 	t.Helper()
 	w := &writers{stop: make(chan struct{}), acked: map[string]int64{}, sent: map[string]int64{}}
@@ -89,7 +90,10 @@ func (w *writers) halt() {
 }
 
 // sessions are kept alive from one round to the next.
-const sessions = 5
+const (
+	sessions    = 5
+	sessionTime = "600000" // milliseconds
+)
 
 // round writes once to a key of each kind. False means that the server refused.
 func (w *writers) round(t *testing.T, conn doer, i int64) bool {
@@ -104,8 +108,8 @@ func (w *writers) round(t *testing.T, conn doer, i int64) bool {
 		{"HSET", "hash", fmt.Sprint("f", i%50), strconv.FormatInt(i, 10)},
 		{"ZADD", "zset", strconv.FormatInt(i, 10), fmt.Sprint("m", i%70)},
 		{"XADD", "events", "MAXLEN", "~", "300", "*", "n", strconv.FormatInt(i, 10)},
-		{"SET", fmt.Sprint("session:", i%sessions), strconv.FormatInt(i, 10), "PX", "60000"},
-		{"PEXPIRE", fmt.Sprint("session:", (i+1)%sessions), "60000"},
+		{"SET", fmt.Sprint("session:", i%sessions), strconv.FormatInt(i, 10), "PX", sessionTime},
+		{"PEXPIRE", fmt.Sprint("session:", (i+1)%sessions), sessionTime},
 		{"SET", "{g}going", strconv.FormatInt(i, 10)},
 		{"RENAME", "{g}going", fmt.Sprint("{g}one:", i%7)},
 		{"DEL", fmt.Sprint("{g}one:", (i+3)%7)},

@@ -49,7 +49,7 @@ func TestSignals(t *testing.T) {
 			var r struct {
 				Error string `json:"error"`
 			}
-			if err := json.Unmarshal(c.out.Bytes(), &r); err != nil || r.Error == "" {
+			if err := json.Unmarshal([]byte(c.out.String()), &r); err != nil || r.Error == "" {
 				t.Errorf("%v: %s", err, &c.out)
 			}
 		})

@@ -14,22 +14,19 @@ type machineMemory struct{}
 // unknownMemory stands where the platform does not tell.
 const unknownMemory = 1 << 62
 
+// thisMachine is where its control groups stand.
+var thisMachine = controlGroups{proc: "/proc", sys: "/sys/fs/cgroup"}
+
 // Available is how many bytes are free, or can be freed at once.
 func (machineMemory) Available() int64 {
-	free := procMeminfo("MemAvailable")
-	if limit, used, ok := cgroupMemory(); ok {
-		free = min(free, max(limit-used, 0))
-	}
-	return free
+	_, free := thisMachine.memory()
+	return min(procMeminfo("MemAvailable"), free)
 }
 
 // Total is how many bytes there are.
 func (machineMemory) Total() int64 {
-	total := procMeminfo("MemTotal")
-	if limit, _, ok := cgroupMemory(); ok {
-		total = min(total, limit)
-	}
-	return total
+	limit, _ := thisMachine.memory()
+	return min(procMeminfo("MemTotal"), limit)
 }
 
 // procMeminfo reads a line of /proc/meminfo, which is in KiB.
@@ -49,29 +46,4 @@ func procMeminfo(name string) int64 {
 		}
 	}
 	return unknownMemory
-}
-
-// cgroupMemory reads the limit of the control group that a container is in, of
-// either version. A group without a limit counts as none.
-func cgroupMemory() (limit, used int64, ok bool) {
-	for _, files := range [][2]string{
-		{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
-		{"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"},
-	} {
-		limit, ok1 := readNumber(files[0])
-		used, ok2 := readNumber(files[1])
-		if ok1 && ok2 {
-			return limit, used, true
-		}
-	}
-	return 0, 0, false
-}
-
-func readNumber(path string) (int64, bool) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	return n, err == nil // "max" is no number
 }

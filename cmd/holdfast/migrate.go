@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"holdfast.dev/internal/resp"
+	"holdfast.dev/internal/source"
 )
 
 func newMigrateCmd() *cobra.Command {
@@ -28,8 +30,11 @@ after that is not carried over.
 
 --from chooses how the source is read:
   commands   with commands of ordinary clients: no fork, no rights of an
-             administrator; kept in a temporary file until the instant is fixed
-  replica    as a replica gets them, which makes the server fork
+             administrator; into an empty server at once, and what changes meanwhile
+             again; otherwise kept in a temporary file until the instant is fixed
+  replica    as a replica gets them, which makes the server fork; a target that is
+             empty and that nobody uses is filled as a replica too (REPLICAOF), and
+             is left empty where that is broken off
 
 Before a byte is sent, all that speaks against the movement is listed. What types
 the source's values have is not known then: a value that the target cannot hold
@@ -98,19 +103,50 @@ func (m *movement) migrate(ctx context.Context, r *road) (_ *moveReport, err err
 		return &m.rep, err
 	}
 	total := m.src.size(ctx)
-	from, err := r.openServer(ctx, m.src, m.steps)
+	m.through = r.name == roadCommands && m.mayPassThrough(p)
+	by := *r
+	by.through = m.through
+	into, err := m.followUs(ctx, r)
 	if err != nil {
-		return nil, err
+		return &m.rep, err
+	}
+	from, err := by.openServer(ctx, m.src, m.steps)
+	if err != nil {
+		return nil, errors.Join(err, into.close())
 	}
 	defer func() { err = errors.Join(err, from.Close()) }()
-	err = advise(m.fill(ctx, from, from.Functions, total), from)
+	err = advise(m.fillFrom(ctx, from, into, total), from)
 	read := from.report()
 	m.rep.Read = &read
+	if c, ok := from.(*commandsSource); ok && err == nil {
+		m.passedThrough(c.Report())
+	}
 	if err != nil || m.flags.noVerify {
 		return &m.rep, err
 	}
 	a, done := m.src.verifyEnd()
 	return &m.rep, errors.Join(m.compare(ctx, a), done())
+}
+
+// mayPassThrough tells whether the target may get keys before the instant is fixed, for
+// they may have to be deleted again. It holds none of its own then, which could be replaced
+// first and then deleted; the user may delete; and a key is in scope whatever its value.
+// The shards of a cluster go by way of files too: a key that moves from one to another would
+// be deleted by the one and written by the other, in no order.
+func (m *movement) mayPassThrough(p *preflight) bool {
+	limited := slices.ContainsFunc(p.findings, func(f finding) bool { return f.Check == "writing" || f.Check == "rights" })
+	return p.before == 0 && !p.unseen && !limited && m.src.view == nil && m.mine == nil
+}
+
+// passedThrough counts each key once, whatever was sent of it again.
+func (m *movement) passedThrough(r source.LiveReport) {
+	if !r.Through {
+		return
+	}
+	m.rep.Keys = r.Keys
+	if m.rep.Seconds > 0 {
+		m.rep.KeysPerSecond = int64(float64(r.Keys) / m.rep.Seconds)
+	}
 }
 
 // differentServers refuses to copy a server onto itself.

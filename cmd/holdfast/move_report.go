@@ -17,7 +17,7 @@ type moveReport struct {
 	Server string `json:"server"`
 	// Read is how the source was read, where it is a server.
 	Read *readReport `json:"read,omitempty"`
-	// Into is how the target was filled, of a restore.
+	// Into is how the target was filled, where there was a choice.
 	Into *intoReport `json:"into,omitempty"`
 	// Findings of the look beforehand.
 	Findings []finding `json:"findings"`

@@ -15,10 +15,11 @@ import (
 	"holdfast.dev/internal/testkit"
 )
 
-// command is one run of holdfast as a process of its own.
+// command is one run of holdfast as a process of its own. What it says can be looked at
+// while it runs.
 type command struct {
 	*exec.Cmd
-	out, err bytes.Buffer
+	out, err guarded
 }
 
 func newCommand(t *testing.T, args ...string) *command {
@@ -29,6 +30,7 @@ func newCommand(t *testing.T, args ...string) *command {
 	}
 	c := &command{Cmd: exec.CommandContext(t.Context(), self, args...)}
 	c.Stdout, c.Stderr = &c.out, &c.err
+	c.WaitDelay = patience // for what it began and left to close its output
 	return c
 }
 
@@ -324,7 +326,7 @@ func TestRestoreDamaged(t *testing.T) {
 			}
 			said = c.ends(t, 1)
 			var r moveReportJSON
-			if err := json.Unmarshal(c.out.Bytes(), &r); err != nil {
+			if err := json.Unmarshal([]byte(c.out.String()), &r); err != nil {
 				t.Fatal(err)
 			}
 			there, ok := to.Do("DBSIZE").(int64)

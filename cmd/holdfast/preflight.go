@@ -35,7 +35,9 @@ type preflight struct {
 	srv   resp.Server
 	info  map[string]string // nil where INFO may not be called
 	// before is how many keys the server holds already.
-	before   int64
+	before int64
+	// unseen: whether it holds any cannot be told.
+	unseen   bool
 	findings []finding
 }
 
@@ -135,6 +137,7 @@ func (p *preflight) state(ctx context.Context) error {
 func (p *preflight) empty(ctx context.Context) error {
 	dbs, err := p.conn.Keyspaces(ctx)
 	if resp.IsServerError(err) {
+		p.unseen = true
 		p.warn("keys", "whether the server is empty cannot be told: %v", err)
 		return nil
 	}

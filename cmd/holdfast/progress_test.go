@@ -21,11 +21,13 @@ func (g *guarded) Write(p []byte) (int, error) {
 	return g.b.Write(p)
 }
 
-func (g *guarded) lines() []string {
+func (g *guarded) String() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return strings.Split(strings.TrimSpace(g.b.String()), "\n")
+	return g.b.String()
 }
+
+func (g *guarded) lines() []string { return strings.Split(strings.TrimSpace(g.String()), "\n") }
 
 // Where there is no terminal, a line comes every few seconds and none after Done.
 func TestProgressLines(t *testing.T) {

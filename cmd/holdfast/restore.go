@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -42,6 +43,7 @@ func newRestoreCmd() *cobra.Command {
 		flags writeFlags
 		only  selectFlags
 		into  = newInto()
+		show  replicaTLS
 	)
 	cmd := &cobra.Command{
 		Use:   "restore SRC DST",
@@ -84,8 +86,15 @@ begins anew and may be repeated.
 			if err := only.apply(src, dst); err != nil {
 				return err
 			}
+			if show.given() && into.name == intoRestore {
+				return usageError{errors.New("--replica-tls-cert does not go with --into restore, by which nothing is fetched from us")}
+			}
+			cert, err := show.load()
+			if err != nil {
+				return err
+			}
 			return runMove(cmd, &out, func(ctx context.Context, steps *phases) (*moveReport, error) {
-				m := &movement{src: src, dst: dst, flags: flags, steps: steps, warn: cmd.ErrOrStderr(), pace: flow.NewLimiter(acc.rate), into: into.name}
+				m := &movement{src: src, dst: dst, flags: flags, steps: steps, warn: cmd.ErrOrStderr(), pace: flow.NewLimiter(acc.rate), into: into.name, replicaCert: cert}
 				return m.restore(ctx)
 			})
 		},
@@ -94,6 +103,7 @@ begins anew and may be repeated.
 	acc.addRateFlags(cmd, "write, and read to verify, at most so many %s per second (default: as many as the server takes)")
 	only.addFlags(cmd)
 	into.addFlag(cmd, "into", intoUsage)
+	show.addFlags(cmd)
 	flags.addFlags(cmd)
 	out.addFlag(cmd)
 	return cmd
@@ -131,11 +141,14 @@ type movement struct {
 	rep      moveReport
 	// pace slows the writing down; nil does not.
 	pace *flow.Limiter
+	// through: keys may go to the target that the source does not have at the instant.
+	through bool
 	// mine holds the keys that were moved into a server that held others.
 	mine *keySet
 	// into is how a server is filled from files. counted is what they hold, and checksummed
 	// tells that they say so themselves; both only where they were read beforehand.
 	into        string
+	replicaCert *tls.Certificate
 	counted     *contents
 	checksummed bool
 }
@@ -330,6 +343,12 @@ func (m *movement) broken(err error, total int64) error {
 		m.dst.name, thousands(m.rep.Keys), of)
 	if m.rep.Keys == 0 {
 		note = fmt.Sprintf("%s may hold a part now, of the first keys. The same command with --replace begins anew", m.dst.name)
+	}
+	if m.through {
+		// Run again, --replace does not delete what it does not know of.
+		note = fmt.Sprintf("%s holds a part now, of no one instant: about %s%s keys were sent. Empty it, and the same command begins anew. "+
+			"With --replace it completes what is there, and keys that the source has deleted meanwhile stay",
+			m.dst.name, thousands(m.rep.Keys), of)
 	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(m.warn, "holdfast: interrupted;", note) // the exit code says the rest

@@ -28,6 +28,8 @@ type road struct {
 	name   string
 	among  []string
 	perKey bool
+	// through: what commands read may be handed on before the instant is fixed; see source.LiveOptions.
+	through bool
 }
 
 func (r *road) addFlags(cmd *cobra.Command, usage string, among ...string) {
@@ -119,9 +121,9 @@ func (r *road) openOne(ctx context.Context, e *end, steps *phases) (serverSource
 		why = err.Error()
 	}
 	s := &commandsSource{why: why, strict: !r.perKey, Live: source.NewLive(*e.server, source.LiveOptions{
-		Rate: int(e.rate.Keys), BytesRate: e.rate.Bytes, PointInTime: !r.perKey,
+		Rate: int(e.rate.Keys), BytesRate: e.rate.Bytes, PointInTime: !r.perKey, Through: r.through && !e.shard,
 		Progress: func(p source.LiveProgress) {
-			if p.Phase != "yield" && steps != nil { // the writing is counted by whoever writes
+			if p.Phase != "yield" && !p.Through && steps != nil { // the writing is counted by whoever writes
 				steps.at(p.Phase, p.Keys, p.Total, p.Dirty)
 			}
 		},
@@ -186,13 +188,17 @@ func joinServer(ctx context.Context, opt resp.Options) (*replicaSource, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newReplicaSource(opt.String(), body, info), nil
+}
+
+func newReplicaSource(name string, body io.ReadCloser, info source.Info) *replicaSource {
 	s := &replicaSource{body: body, info: info}
 	s.RDB = source.NewRDB(source.Input{
-		Name: "the snapshot of " + opt.String(),
+		Name: "the snapshot of " + name,
 		// Closing is for Close: what follows the file's end has to be read too.
 		Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(s), nil },
 	})
-	return s, nil
+	return s
 }
 
 // Read passes on what it reads.

@@ -76,6 +76,7 @@ func (m *movement) fillBy(ctx context.Context, into string, src *source.RDB, tot
 // clients would get LOADING, and a sentinel or an operator would see a primary vanish.
 func (m *movement) asReplica(ctx context.Context, into string) (_ *sink.Primary, err error) {
 	opt := sink.PrimaryOptions{Sizes: m.sizes}
+	opt.Certificate = m.replicaCert
 	if into == intoReplica {
 		opt.ReplaceAll = m.flags.replace
 		return sink.NewPrimary(ctx, *m.dst.server, opt)

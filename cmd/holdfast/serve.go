@@ -16,6 +16,7 @@ import (
 
 	"holdfast.dev/internal/api"
 	apielasticache "holdfast.dev/internal/api/elasticache"
+	"holdfast.dev/internal/api/own"
 	"holdfast.dev/internal/api/query"
 	"holdfast.dev/internal/api/sigv4"
 	"holdfast.dev/internal/api/sts"
@@ -115,22 +116,27 @@ func (in *installation) run(ctx context.Context, o serveOptions, key rootKey, b 
 		return errors.Join(err, ln.Close())
 	}
 	server, err := api.New(api.Config{
-		Keys: key, Services: []*query.Service{apielasticache.New(control), sts.New()}, Log: in.log,
+		Keys: key, Services: []*query.Service{apielasticache.New(control), sts.New(), own.New(control)}, Log: in.log,
 		S3: b.handler, S3Verifies: front.IsPresignedV2,
 	})
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	objects.Sweep(in.dir.snapshots()) // of what an earlier run was writing when it was killed
 	doors := endpoint.New(endpoint.Config{Log: in.log})
 	defer func() { err = errors.Join(err, doors.Close()) }()
 	runner := reconcile.New(reconcile.Config{
-		DB: in.db, Engines: in.engines, Transfers: in.mover(b.buckets), Endpoints: doors, Now: time.Now, Log: in.log,
+		DB: in.db, Engines: in.engines, Transfers: in.mover(b.buckets), Endpoints: doors, Memory: machineMemory{},
+		Now: time.Now, Log: in.log,
 	})
 	if err := writeJSON(in.dir.service(), serviceInfo{Listen: ln.Addr().String(), PID: os.Getpid()}); err != nil {
 		return errors.Join(err, ln.Close())
 	}
 	if !loopback().Range {
 		in.log.Warn("this platform has no range of loopback addresses: all nodes and endpoints share 127.0.0.1, each on a port of its own instead of the one asked for")
+	}
+	if err := in.sweepIncoming(ctx); err != nil {
+		return errors.Join(err, ln.Close())
 	}
 	nodes, promised, err := in.promised(ctx)
 	if err != nil {
