@@ -30,6 +30,7 @@ func migrateLive(t *testing.T, from *origin, to *testkit.Server, by string, code
 // clients write to a server, in transactions and otherwise, until it refuses.
 type clients struct {
 	t       *testing.T
+	round   func(n int, i int64) []string
 	stop    chan struct{}
 	running sync.WaitGroup
 
@@ -42,19 +43,25 @@ type clients struct {
 // startClients starts some. Each writes to keys of its own and to keys of all.
 func startClients(t *testing.T, s *testkit.Server) *clients {
 	t.Helper()
-	c := &clients{t: t, stop: make(chan struct{}), acked: map[string]int64{}}
+	c := &clients{t: t, round: round, stop: make(chan struct{}), acked: map[string]int64{}}
 	for n := range 2 {
-		conn, err := resp.Dial(t.Context(), resp.Options{Addr: s.Addr(), Timeout: 2 * patience})
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.running.Go(func() {
-			defer conn.Close()
-			c.write(t, conn, n)
-		})
+		c.start(s, n)
 	}
 	t.Cleanup(c.end)
 	return c
+}
+
+// start has client n write to a server.
+func (c *clients) start(s *testkit.Server, n int) {
+	c.t.Helper()
+	conn, err := resp.Dial(c.t.Context(), resp.Options{Addr: s.Addr(), Timeout: 2 * patience})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.running.Go(func() {
+		defer conn.Close()
+		c.write(c.t, conn, n)
+	})
 }
 
 func (c *clients) end() {
@@ -78,7 +85,7 @@ func (c *clients) write(t *testing.T, conn *resp.Conn, n int) {
 			return
 		case <-pace.C:
 		}
-		for _, words := range round(n, i) {
+		for _, words := range c.round(n, i) {
 			_, err := conn.Do(t.Context(), strings.Fields(words)...)
 			if resp.IsServerError(err, "NOREPLICAS", "EXECABORT") {
 				c.mu.Lock()
@@ -143,8 +150,8 @@ func TestMatrixLive(t *testing.T) {
 			t.Parallel()
 			to := testkit.StartServer(t, b)
 			for i, source := range builds {
-				for k, by := range []string{"commands", "replica"} {
-					if !everything() && (i != (j+1)%len(builds) || k != j%2) {
+				for k, by := range []string{"commands", "replica", bridged} {
+					if !everything() && (i != (j+1)%len(builds) || k != j%3) {
 						continue
 					}
 					t.Run("from "+source.Name+" by "+by, func(t *testing.T) {
@@ -159,22 +166,18 @@ func TestMatrixLive(t *testing.T) {
 
 func moveLive(t *testing.T, from, to *testkit.Server, by string) {
 	begin(t, from)
-	args := []string{
-		"migrate", url(from), url(to), "--live", "--cutover", "auto", "--from", by, "--state-dir", t.TempDir(),
-		"--max-pause", "60s", "--max-lag", "5s", "--on-switch", "true", "-o", "json",
-	}
-	if from.Build.Functions && !to.Build.Functions {
-		args = append(args, "--without-functions")
+	var more []string
+	switch {
+	case by == bridged:
+		by, more = "replica", []string{"--into", "replica"}
+		if from.Build.Functions && !to.Build.Functions {
+			from.Must("FUNCTION", "FLUSH") // such a target cannot be a replica
+		}
+	case from.Build.Functions && !to.Build.Functions:
+		more = []string{"--without-functions"}
 	}
 	c := startClients(t, from)
-	r := runs(t, done, args...)
-	var said struct {
-		Switched bool
-		Final    struct{ Equal bool }
-	}
-	if err := json.Unmarshal(r.out.Bytes(), &said); err != nil || !said.Switched || !said.Final.Equal {
-		t.Errorf("%v; the report says %+v:\n%s", err, said, r.said())
-	}
+	switchesTo(t, from, to, by, more...)
 	testkit.Wait(t, patience, func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.refused == 2 || t.Failed() }, "the source to refuse")
 	c.end()
 	wanted := testkit.ReadContent(t, from)
@@ -193,6 +196,25 @@ func moveLive(t *testing.T, from, to *testkit.Server, by string) {
 		}
 	}
 	invariants(t, got)
+}
+
+// bridged is the road by which the target becomes our replica.
+const bridged = "replica into replica"
+
+// switchesTo is a live migration that goes through and says so.
+func switchesTo(t *testing.T, from, to *testkit.Server, by string, more ...string) {
+	t.Helper()
+	r := runs(t, done, append([]string{
+		"migrate", url(from), url(to), "--live", "--cutover", "auto", "--from", by, "--state-dir", t.TempDir(),
+		"--max-pause", "60s", "--max-lag", "5s", "--on-switch", "true", "-o", "json",
+	}, more...)...)
+	var said struct {
+		Switched bool
+		Final    struct{ Equal bool }
+	}
+	if err := json.Unmarshal(r.out.Bytes(), &said); err != nil || !said.Switched || !said.Final.Equal {
+		t.Errorf("%v; the report says %+v:\n%s", err, said, r.said())
+	}
 }
 
 // invariants are what holds at every instant.
