@@ -57,6 +57,9 @@ func (sc *scenario) play(t *testing.T, crashAt string) []string {
 		sc.before(s)
 		s.stop()
 	}
+	if sc.between != nil {
+		sc.between(s)
+	}
 	if crashAt == "" {
 		s.start()
 	} else {
@@ -79,7 +82,7 @@ func (sc *scenario) play(t *testing.T, crashAt string) []string {
 	end()
 	said := append(s.messages(east), s.messages(west)...)
 	for i := range said {
-		said[i] = strings.ReplaceAll(said[i], s.dir, "DIR")
+		said[i] = started.ReplaceAllString(strings.ReplaceAll(said[i], s.dir, "DIR"), "WHEN")
 	}
 	slices.Sort(said)
 	s.nothingLeft()

@@ -28,7 +28,9 @@ type scenario struct {
 	kinds []string
 	// before, if set, happens first, in a service that does not crash.
 	before func(s *service)
-	run    func(s *service)
+	// between, if set, changes the records before the service that may crash is started.
+	between func(s *service)
+	run     func(s *service)
 	// snapshots tells that there is one to be observed.
 	snapshots bool
 }
@@ -72,6 +74,25 @@ var scenarios = []scenario{
 		kinds:  []string{"abandon", "keep"},
 		before: backedUp,
 		run:    failingFinalSnapshot,
+	},
+	{
+		name:  "import",
+		kinds: []string{"import", "unstage"},
+		run:   importFile, snapshots: true,
+	},
+	{
+		name:    "scrub",
+		kinds:   []string{"scrub"},
+		before:  twoStored,
+		between: aWeekLater,
+		run:     scrubbed,
+	},
+	{
+		name:    "automatic backup",
+		kinds:   []string{"missed", "backup", "snapshot", "expire", "erase"},
+		before:  withData,
+		between: overdue,
+		run:     automaticBackup, snapshots: true,
 	},
 	{
 		name:   "failing copy",
