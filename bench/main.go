@@ -24,6 +24,7 @@ var benches = []bench{
 	{"live", "the fingerprint of a live server beside a bare SCAN and DUMP of it", benchLive},
 	{"create", "create to available, a group of a single node, beside a bare start of the engine", benchCreate},
 	{"snapshot", "CreateSnapshot to available beside BGSAVE alone and the replica stream alone", benchSnapshot},
+	{"snapshot-load", "what clients notice of a backup: of a primary with a replica, and of a lone node that is too full to fork", benchSnapshotLoad},
 	{"api", "DescribeReplicationGroups with 500 groups stored beside an HTTP handler that replays the answers", benchAPI},
 	{"many", "50 groups created at once beside 50 bare starts, and Describe meanwhile", benchMany},
 	{"fill", "filling a server beside the engine's own benchmark and redis-cli --pipe", benchFill},

@@ -83,7 +83,7 @@ func (l *lab) spanOf(ctx context.Context, s *server, under *load, into map[strin
 	watch, stop := context.WithCancel(ctx)
 	defer stop()
 	grown := make(chan float64, 1)
-	go func() { grown <- growth(watch, s, name == "BGSAVE") }()
+	go func() { grown <- growthAt(watch, s.options(), name == "BGSAVE") }()
 	n := span{from: under.since()}
 	err := f()
 	n.to = under.since()
@@ -96,10 +96,10 @@ func (l *lab) spanOf(ctx context.Context, s *server, under *load, into map[strin
 	return nil
 }
 
-// growth watches a server until ctx ends: by what part its memory grew at most. A
+// growthAt watches a server until ctx ends: by what part its memory grew at most. A
 // child's copies are no memory of the server's own, and are counted with it.
-func growth(ctx context.Context, s *server, forks bool) float64 {
-	c, err := resp.Dial(ctx, s.options())
+func growthAt(ctx context.Context, at resp.Options, forks bool) float64 {
+	c, err := resp.Dial(ctx, at)
 	if err != nil {
 		return 0
 	}

@@ -41,12 +41,13 @@ func (l *lab) pair(ctx context.Context, b catalog.Build, d dataset, f func(d dat
 
 func benchScanMove(ctx context.Context, l *lab) error {
 	return l.eachPair(ctx, []dataset{setA, setB}, func(d dataset, file dataFile, from, to *server) error {
-		on, full := []*server{from}, func() error { return to.holds(ctx, file.keys) }
+		on, both, full := []*server{from}, []*server{from, to}, func() error { return to.holds(ctx, file.keys) }
 		got, err := l.rounds(ctx,
 			counting(on, nil, func() error { return blast(ctx, from.addr(), d.dbs, false, file.keys) }),
 			counting(on, to.flush(ctx), func() error { return drain(ctx, from, file.keys) }),
 			counting(on, to.flush(ctx), func() error { return copyServer(ctx, from, to, file.keys) }).also(full),
-			l.running(ctx, on, to.flush(ctx), "migrate", "--no-verify", "--from", "commands", from.url(), to.url()).also(full))
+			l.running(ctx, both, to.flush(ctx), "migrate", "--no-verify", "--from", "commands", from.url(), to.url()).also(full),
+			counting(both, to.flush(ctx), func() error { return pipeAcross(ctx, from.addr(), to.addr(), file.keys) }).also(full))
 		if err != nil {
 			return err
 		}
@@ -55,8 +56,12 @@ func benchScanMove(ctx context.Context, l *lab) error {
 		l.flow(row, got[1], got[0])
 		row.What, row.Target = what+": each key at an instant", 0.9
 		l.flow(row, got[2], got[0])
-		row.What, row.Target = what+": migrate, all at one instant", 0
+		row.What, row.Target = what+": a bare pipe into another server, nothing checked", 0
+		l.flow(row, got[4], got[0])
+		row.What, row.Target = what+": migrate, all at one instant", 0.9
 		l.flow(row, got[3], got[0])
+		row.LimitIs, row.Target = "a bare pipe SCAN+DUMP to RESTORE", 0
+		l.flow(row, got[3], got[4])
 		return nil
 	})
 }

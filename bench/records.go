@@ -118,6 +118,9 @@ func (nothing) Versions() []control.Version { return nil }
 // Check implements control.Buckets.
 func (nothing) Check(context.Context, string, string) error { return errNothing }
 
+// Granted implements control.Buckets.
+func (nothing) Granted(context.Context, string, string) error { return errNothing }
+
 // Size implements control.Buckets.
 func (nothing) Size(context.Context, string, string, string) (int64, error) { return 0, errNothing }
 

@@ -61,6 +61,11 @@ func (l *lab) fill(ctx context.Context, at resp.Options, d dataset) error {
 	if err != nil {
 		return err
 	}
+	return l.pour(ctx, at, src, l.keys())
+}
+
+// pour puts the entries of a source into a server and closes the source.
+func (l *lab) pour(ctx context.Context, at resp.Options, src flow.Source, keys int64) error {
 	defer src.Close()
 	dst, err := sink.NewServer(ctx, at, sink.ServerOptions{})
 	if err != nil {
@@ -71,7 +76,7 @@ func (l *lab) fill(ctx context.Context, at resp.Options, d dataset) error {
 	if err != nil {
 		return err
 	}
-	return counted(stats.Keys, l.keys())
+	return counted(stats.Keys, keys)
 }
 
 func (l *lab) snapshotRows(ctx context.Context, api *elasticache.Client, id string, bare *server, d dataset, f dataFile) error {
@@ -95,8 +100,10 @@ func (l *lab) snapshotRows(ctx context.Context, api *elasticache.Client, id stri
 }
 
 // bgsave is how long the engine's own background save takes.
-func bgsave(ctx context.Context, s *server) (time.Duration, error) {
-	c, err := resp.Dial(ctx, s.options())
+func bgsave(ctx context.Context, s *server) (time.Duration, error) { return bgsaveAt(ctx, s.options()) }
+
+func bgsaveAt(ctx context.Context, at resp.Options) (time.Duration, error) {
+	c, err := resp.Dial(ctx, at)
 	if err != nil {
 		return 0, err
 	}
@@ -124,7 +131,7 @@ func bgsave(ctx context.Context, s *server) (time.Duration, error) {
 	})
 	took := time.Since(began)
 	if err == nil && status != "ok" {
-		err = fmt.Errorf("BGSAVE of %s ended with %q", s.build.Name, status)
+		err = fmt.Errorf("BGSAVE of %s ended with %q", at, status)
 	}
 	return took, err
 }
@@ -152,6 +159,15 @@ func stream(ctx context.Context, s *server, keep bool) (err error) {
 }
 
 func snapshotOnce(ctx context.Context, api *elasticache.Client, group, name string) (time.Duration, error) {
+	took, err := snapshotTaken(ctx, api, group, name)
+	if err != nil {
+		return 0, err
+	}
+	return took, eraseSnapshot(ctx, api, group, name)
+}
+
+// snapshotTaken is how long a snapshot takes until it is available.
+func snapshotTaken(ctx context.Context, api *elasticache.Client, group, name string) (time.Duration, error) {
 	began := time.Now()
 	_, err := api.CreateSnapshot(ctx, &elasticache.CreateSnapshotInput{ReplicationGroupId: &group, SnapshotName: &name})
 	if err != nil {
@@ -169,11 +185,7 @@ func snapshotOnce(ctx context.Context, api *elasticache.Client, group, name stri
 		}
 		return status == "available", nil
 	})
-	took := time.Since(began)
-	if err != nil {
-		return 0, err
-	}
-	return took, eraseSnapshot(ctx, api, group, name)
+	return time.Since(began), err
 }
 
 // eraseSnapshot deletes a snapshot and waits until it is gone and its group rests.
