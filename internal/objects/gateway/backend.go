@@ -36,6 +36,9 @@ func newBackend(root, region string) (*durable, error) {
 			return nil, fmt.Errorf("cannot make the directory of region %s: %w", region, err)
 		}
 	}
+	if err := sweepUnborn(root, region); err != nil {
+		return nil, err
+	}
 	attrs, sidecar, err := attributes(root, region)
 	if err != nil {
 		return nil, err

@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -77,11 +79,24 @@ func (d *durable) PutBucketAcl(ctx context.Context, bucket string, data []byte) 
 	return syncFile(bucket)
 }
 
-// CreateBucket does so for the list that a bucket begins with.
+// CreateBucket does so for the list that a bucket begins with, and makes the bucket
+// whole or not at all.
 func (d *durable) CreateBucket(ctx context.Context, in *s3.CreateBucketInput, acl []byte) error {
 	acl, err := putRight(acl)
 	if err != nil {
 		return err
 	}
-	return d.Posix.CreateBucket(ctx, in, acl)
+	if _, err := os.Lstat(*in.Bucket); err == nil {
+		return d.Posix.CreateBucket(ctx, in, acl) // it says whose it is
+	}
+	if err := expect(*in.Bucket); err != nil {
+		return err
+	}
+	if err := d.Posix.CreateBucket(ctx, in, acl); err != nil {
+		if rerr := os.Remove(unborn + *in.Bucket); rerr != nil {
+			return errors.Join(err, rerr)
+		}
+		return err // as it is
+	}
+	return born(*in.Bucket)
 }

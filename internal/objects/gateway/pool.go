@@ -74,6 +74,15 @@ func NewPool(opts Options) (*Pool, error) {
 		opts: opts, keys: slices.Clone(opts.Keys), children: map[string]*child{},
 		internal: Key{AccessKeyID: "HOLDFAST" + rand.Text(), Secret: rand.Text()},
 	}
+	regions, err := p.Regions()
+	if err != nil {
+		return nil, err
+	}
+	for _, region := range regions {
+		if err := sweepUnborn(root, region); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.chooseSockets(); err != nil {
 		return nil, err
 	}
