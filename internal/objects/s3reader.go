@@ -49,6 +49,7 @@ func (r *bucketReader) connect() error {
 	if r.info.ETag == "" {
 		r.info.Size = r.at + aws.ToInt64(out.ContentLength)
 		r.info.ETag, r.info.ModTime = unquote(out.ETag), aws.ToTime(out.LastModified)
+		r.info.Mark = out.Metadata[markHeader]
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ type Info struct {
 	// SHA256 is the lower-case hexadecimal digest of the content. Commit always
 	// fills it; Stat, List and Open leave it empty.
 	SHA256 string
-	// Mark is what PutOptions.Mark left on the object. Stat alone fills it.
+	// Mark is what PutOptions.Mark left on the object. List does not tell it.
 	Mark string
 }
 
