@@ -21,7 +21,7 @@ const (
 	probeFirst  = 30 // pings before reading begins
 	batchFirst  = 50
 	batchLeast  = 32
-	batchMost   = 400
+	batchMost   = 200
 	batchStep   = 8
 )
 

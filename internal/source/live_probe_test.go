@@ -13,12 +13,12 @@ func TestProbeAdapts(t *testing.T) {
 			t.Fatalf("%d keys, want %d", p.size.Load(), want)
 		}
 	}
-	for _, want := range []int64{100, 200, 400, batchMost, batchMost} {
+	for _, want := range []int64{100, 200, batchMost, batchMost} {
 		expect(false, want)
 	}
-	expect(true, 266)
-	expect(false, 274)
-	expect(false, 282)
+	expect(true, 133)
+	expect(false, 141)
+	expect(false, 149)
 	for range 10 {
 		p.adapt(true)
 	}
