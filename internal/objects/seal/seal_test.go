@@ -181,7 +181,11 @@ func TestAKeyThatIsMissingOrAnotherIsNamed(t *testing.T) {
 	if !errors.Is(err, ErrNoKey) || !strings.Contains(err.Error(), "alias/mine of region here") || !strings.Contains(err.Error(), path) {
 		t.Errorf("without its key: %v", err)
 	}
-	p.put(t, "here/other.rdb.alias%2Fmine.age", content(10)) // a new key of the same name
+	other := newPlace(t)
+	other.put(t, sealedKey, content(10))
+	if err := os.Rename(filepath.Join(other.keys, "here", "alias%2Fmine.json"), path); err != nil { // another key of the same name
+		t.Fatal(err)
+	}
 	if _, _, err = readAll(t.Context(), p, sealedKey, 0); !errors.Is(err, ErrWrongKey) || !strings.Contains(err.Error(), "alias/mine") {
 		t.Errorf("with another key: %v", err)
 	}
@@ -297,4 +301,31 @@ func BenchmarkSeal(b *testing.B) {
 			p.put(b, "here/plain", data)
 		}
 	})
+}
+
+// A key that is lost is not drawn anew as long as something needs the old one.
+func TestALostKeyIsNotReplaced(t *testing.T) {
+	p := newPlace(t)
+	p.put(t, sealedKey, content(1000))
+	at := filepath.Join(p.keys, "here", "alias%2Fmine.json")
+	old, err := os.ReadFile(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(at); err != nil {
+		t.Fatal(err)
+	}
+	const another = "here/t/0001.rdb.alias%2Fmine.age"
+	if _, err := p.Create(t.Context(), another, objects.PutOptions{}); !errors.Is(err, ErrNoKey) || !strings.Contains(err.Error(), sealedKey) {
+		t.Errorf("with the key lost: %v", err)
+	}
+	p.put(t, "there/t/0001.rdb.alias%2Fmine.age", content(10)) // another region's key is another
+	if err := os.WriteFile(at, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.put(t, another, content(10))
+	if err := errors.Join(p.Delete(t.Context(), sealedKey), p.Delete(t.Context(), another), os.Remove(at)); err != nil {
+		t.Fatal(err)
+	}
+	p.put(t, another, content(10)) // nobody needs the old one
 }

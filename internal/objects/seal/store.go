@@ -178,6 +178,9 @@ func (s *Store) Create(ctx context.Context, key string, opts objects.PutOptions)
 	if !sealed {
 		return s.Store.Create(ctx, key, opts)
 	}
+	if err := s.notLost(ctx, region(key), file); err != nil {
+		return nil, fmt.Errorf("cannot create object %s: %w", key, err)
+	}
 	to, err := s.keys.recipient(region(key), file)
 	if err != nil {
 		return nil, fmt.Errorf("cannot create object %s: %w", key, err)
@@ -217,4 +220,22 @@ func (w *writer) Commit(ctx context.Context) (objects.Info, error) {
 	info, err := w.Writer.Commit(ctx)
 	info.Size, info.SHA256 = w.size, hex.EncodeToString(w.sum.Sum(nil))
 	return info, err
+}
+
+// notLost refuses to draw a key anew while there are objects that only the one of
+// that name before could open: whoever finds a key in its place would not look for it.
+func (s *Store) notLost(ctx context.Context, region, file string) error {
+	_, missing := s.keys.identity(region, file)
+	if !errors.Is(missing, ErrNoKey) {
+		return nil // what else is wrong with it shows when it is used
+	}
+	for info, err := range s.Store.List(ctx, region+"/") {
+		if err != nil {
+			return fmt.Errorf("cannot look for what the key %s of region %s has sealed: %w", readable(file), region, err)
+		}
+		if _, by, sealed := parse(info.Key); sealed && by == file {
+			return fmt.Errorf("%w, or delete %s and whatever else was", missing, info.Key)
+		}
+	}
+	return nil
 }
