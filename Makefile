@@ -9,7 +9,7 @@ BUILD   := $(GO) build -trimpath -tags grpcnotrace -ldflags "$(LDFLAGS)"
 
 # The engines that the demonstration and the tests run on.
 DEMO_ENGINES := valkey-8.1
-TEST_ENGINES := redis-6.0 redis-7.0 redis-8.0 valkey-8.1 valkey-9.1
+TEST_ENGINES := redis-6.0 redis-7.0 redis-8.0 valkey-8.1 valkey-9.1 memcached-1.6.18 memcached-1.6.38
 
 .PHONY: demo test lint bench bench-mover generate check-generated build engines help
 
