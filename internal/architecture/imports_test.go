@@ -27,7 +27,7 @@ var everything = []string{"..."}
 
 var rules = []rule{
 	{
-		From: []string{"cache", "command", "proc", "rdb", "resp", "flow", "metrics", "api/shapes", "store", "engine/catalog", "authority", "endpoint/discovery"},
+		From: []string{"cache", "command", "proc", "rdb", "resp", "flow", "metrics", "api/shapes", "store", "engine/catalog", "authority", "endpoint/discovery", "memcache"},
 		Not:  everything,
 		Why:  "leaves import nothing of ours, so that everybody may import them",
 	},
