@@ -130,7 +130,8 @@ func TestAdd(t *testing.T) {
 		s := server(testkit.StartMemcached(t, testkit.Engine(t, line), "-I", "1m"))
 		write(t, s, Set, []Item{{Key: []byte("a"), Value: []byte("newer")}})
 		w := write(t, s, Add, []Item{
-			{Key: []byte("a"), Value: []byte("older")}, {Key: []byte("b"), Value: []byte("b")},
+			{Key: []byte("a"), Value: []byte("older")},
+			{Key: []byte("b"), Value: []byte("b")},
 			{Key: []byte("gone"), Value: []byte("x"), ExpireAt: time.Now().Add(-time.Minute)},
 			{Key: []byte("huge"), Value: make([]byte, 2<<20)},
 			{Key: make([]byte, longestKey+1)},
