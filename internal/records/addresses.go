@@ -82,14 +82,14 @@ func ClaimAddress(tx *store.Tx, p Pool, a cache.Address, owner string) (bool, er
 
 // ReleaseAddresses lets go of everything that the owner holds.
 func ReleaseAddresses(tx *store.Tx, owner string) error {
-	for item, err := range Addresses.Scan(tx, "", "") {
+	for claim, err := range Addresses.Peek(tx, "") {
 		if err != nil {
 			return err
 		}
-		if item.Value.Owner != owner {
+		if claim.Owner != owner {
 			continue
 		}
-		if err := Addresses.Delete(tx, item.Key); err != nil {
+		if err := Addresses.Delete(tx, addressKey(claim.Address)); err != nil {
 			return err
 		}
 	}

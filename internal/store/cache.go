@@ -17,39 +17,33 @@ type cacheKey struct{ table, key string }
 
 type cacheEntry struct {
 	rev   uint64
-	value any // never handed out: copies are
+	value any // of Peek alone it is handed out, all others get copies
 }
 
-// cached returns a copy of the record if it is known at this revision as a T.
-func cached[T any](c *cache, table, key string, rev uint64) (T, bool) {
+// cached returns the record if it is known at this revision as a T. It is shared.
+func cached[T any](c *cache, table, key string, rev uint64) (*T, bool) {
 	c.mu.RLock()
 	e, ok := c.entries[cacheKey{table, key}]
 	c.mu.RUnlock()
 	if !ok || e.rev != rev {
-		var zero T
-		return zero, false
+		return nil, false
 	}
 	v, ok := e.value.(*T)
-	if !ok {
-		var zero T
-		return zero, false
-	}
-	return copyOf(v), true
+	return v, ok
 }
 
-// remember keeps the record, if its type can be copied, and returns a value that
-// shares nothing with what is kept.
-func remember[T any](c *cache, table, key string, rev uint64, v T) T {
+// remember keeps the record, if its type can be copied. The caller does not change it
+// any more.
+func remember[T any](c *cache, table, key string, rev uint64, v *T) {
 	if !copyable[T]() {
-		return v
+		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.entries == nil || len(c.entries) >= maxCached {
 		c.entries = make(map[cacheKey]cacheEntry)
 	}
-	c.entries[cacheKey{table, key}] = cacheEntry{rev: rev, value: &v}
-	return copyOf(&v)
+	c.entries[cacheKey{table, key}] = cacheEntry{rev: rev, value: v}
 }
 
 // forget drops what has changed, so that deleted records do not stay.

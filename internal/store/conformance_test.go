@@ -43,6 +43,9 @@ type machine struct {
 	db    *DB
 	model map[string]record
 	rev   uint64
+	// copied is what a reader has that reads nothing twice.
+	copied map[string]thing
+	track  *Tracker
 }
 
 func (m *machine) must(rt *rapid.T, err error) {
@@ -55,7 +58,7 @@ func (m *machine) must(rt *rapid.T, err error) {
 func (m *machine) open(rt *rapid.T) {
 	db, err := Open(context.Background(), m.path)
 	m.must(rt, err)
-	m.db = db
+	m.db, m.track = db, db.Track(things.Prefix("a"))
 }
 
 var keys = []string{"a", "a/1", "a/2", "ab", "b/1", "b/2/x", "c", "\xff"}
@@ -115,7 +118,27 @@ func (m *machine) failed(rt *rapid.T) {
 	}
 }
 
+// follow brings copied up to date and compares it with the model.
+func (m *machine) follow(rt *rapid.T, tx *Tx) {
+	m.must(rt, catchUp(tx, m.track, &m.copied, "a"))
+	want := map[string]thing{}
+	for key, r := range m.model {
+		if strings.HasPrefix(key, "a") {
+			want[key] = r.value
+		}
+	}
+	if diff := cmp.Diff(want, m.copied); diff != "" {
+		rt.Fatalf("the tracker left something out:\n%s", diff)
+	}
+}
+
 func (m *machine) compare(rt *rapid.T) {
+	m.must(rt, m.db.View(context.Background(), func(tx *Tx) error {
+		if rapid.Bool().Draw(rt, "follow") {
+			m.follow(rt, tx)
+		}
+		return nil
+	}))
 	for range 2 { // the second time from the cache
 		m.must(rt, m.db.View(context.Background(), func(tx *Tx) error {
 			m.check(rt, tx, m.model)
@@ -160,7 +183,15 @@ func (m *machine) check(rt *rapid.T, tx *Tx, model map[string]record) {
 		m.must(rt, err)
 		list, err := things.List(tx, prefix)
 		m.must(rt, err)
-		if len(list) != n || (after == "" && n != len(want)) {
+		peeked := 0
+		for v, err := range things.Peek(tx, prefix) {
+			m.must(rt, err)
+			if !cmp.Equal(*v, list[peeked]) {
+				rt.Fatalf("Peek gave %v, List %v", *v, list[peeked])
+			}
+			peeked++
+		}
+		if len(list) != n || peeked != n || (after == "" && n != len(want)) {
 			rt.Fatalf("count %d, list %d, want %d", n, len(list), len(want))
 		}
 	}

@@ -46,6 +46,7 @@ type DB struct {
 	bolt     *bolt.DB
 	cache    cache
 	watchers watchers
+	trackers trackers
 	writer   writer
 	closed   atomic.Bool
 	once     sync.Once

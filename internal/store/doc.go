@@ -17,7 +17,8 @@
 //
 // Every Update that changes something gets the next revision, and each record
 // carries the revision of its last change. [DB.Watch] tells that something below
-// a prefix has changed since one last looked; what it is now, is read.
+// a prefix has changed since one last looked; what it is now, is read. A [Tracker] says
+// which records are to be read then.
 //
 // This is a subset of what etcd offers (transactions by closure, revisions,
 // watches by prefix), so that a clustered form can stand behind the same functions.
@@ -38,7 +39,9 @@
 //   - One process at a time has the file open (flock); a second one gets [ErrLocked].
 //   - The file comes into being complete, by link from a temporary one: there is no
 //     moment at which a kill leaves a half-made database behind.
-//   - Values returned are the caller's own, to be changed at will. The cache of
-//     decoded records behind them is keyed by revision and filled from committed
-//     states alone.
+//   - Values returned are the caller's own, to be changed at will, but for those of
+//     [Table.Peek]. The cache of decoded records behind them is keyed by revision and
+//     filled from committed states alone.
+//   - Whoever keeps a copy of the records, and reads again what a Tracker names in the
+//     transaction that it asks in, has the state of that transaction, and no mixture.
 package store

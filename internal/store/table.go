@@ -106,6 +106,21 @@ func (t Table[T]) Scan(tx *Tx, prefix, after string) iter.Seq2[Item[T], error] {
 	}
 }
 
+// Peek is a Scan of all records whose key begins with prefix, by values that the store
+// keeps for itself: they are not to be changed, nor used after the loop has gone on.
+func (t Table[T]) Peek(tx *Tx, prefix string) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		if err := t.check(tx, "-"); err != nil {
+			yield(nil, fmt.Errorf("cannot list %s/%s: %w", t.name, prefix, err))
+			return
+		}
+		tx.kv.scan(t.name, prefix, "", func(key string, raw []byte, rev uint64) bool {
+			v, err := decodeShared[T](tx, t.name, key, raw, rev)
+			return yield(v, err) && err == nil
+		})
+	}
+}
+
 // Count returns how many keys begin with prefix, without decoding the records.
 func (t Table[T]) Count(tx *Tx, prefix string) (int, error) {
 	if err := t.check(tx, "-"); err != nil {
@@ -130,16 +145,30 @@ func (t Table[T]) check(tx *Tx, key string) error {
 
 // decode turns stored JSON into a value of the caller's own.
 func decode[T any](tx *Tx, table, key string, raw []byte, rev uint64) (T, error) {
+	v, err := decodeShared[T](tx, table, key, raw, rev)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	if !copyable[T]() {
+		return *v, nil // it was not kept
+	}
+	return copyOf(v), nil
+}
+
+// decodeShared turns stored JSON into a value that nobody may change: it is that of
+// the cache, or goes there.
+func decodeShared[T any](tx *Tx, table, key string, raw []byte, rev uint64) (*T, error) {
 	if v, ok := cached[T](tx.cache, table, key, rev); ok {
 		return v, nil
 	}
-	var v T
-	if err := json.Unmarshal(raw, &v); err != nil {
-		return v, fmt.Errorf("cannot decode %s/%s: %w", table, key, err)
+	v := new(T)
+	if err := json.Unmarshal(raw, v); err != nil {
+		return nil, fmt.Errorf("cannot decode %s/%s: %w", table, key, err)
 	}
 	// A revision above base is not committed, and its number may be given again.
 	if rev <= tx.base {
-		v = remember(tx.cache, table, key, rev, v)
+		remember(tx.cache, table, key, rev, v)
 	}
 	return v, nil
 }

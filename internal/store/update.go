@@ -139,6 +139,7 @@ func (w *writer) commit() {
 		}
 		return
 	}
+	w.db.trackers.expect(b.changes, b.kv.rev)
 	if err := b.kv.tx.Commit(); err != nil {
 		b.err = w.failed(b, err)
 		return

@@ -28,11 +28,11 @@ func (w *Watcher) C() <-chan struct{} { return w.c }
 // Close ends the subscription.
 func (w *Watcher) Close() { w.set.remove(w) }
 
-func (w *Watcher) wants(name string) bool {
-	if len(w.prefixes) == 0 {
+func wanted(prefixes []string, name string) bool {
+	if len(prefixes) == 0 {
 		return true
 	}
-	for _, p := range w.prefixes {
+	for _, p := range prefixes {
 		if strings.HasPrefix(name, p) {
 			return true
 		}
@@ -70,7 +70,7 @@ func (s *watchers) notify(changes []change) {
 	for _, c := range changes {
 		name := c.table + "/" + c.key
 		for w := range s.all {
-			if !w.wants(name) {
+			if !wanted(w.prefixes, name) {
 				continue
 			}
 			select {
