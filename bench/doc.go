@@ -3,6 +3,7 @@
 //
 //	go run ./bench [--only NAME,…] [--quick] [--json]
 //	go run ./bench mover [--only NAME,…] [--quick] [--large=false] [--json]
+//	go run ./bench service [--only NAME,…] [--kills N] [--quick] [--json]
 //
 // Each line has two durations that were taken alternately in one run, on the same
 // data: ours, and that of the least which could possibly do the same (the
@@ -14,6 +15,10 @@
 //
 // With the word mover it measures the flows of the mover, by the program itself,
 // and says beside each whether it is as fast as it has to be.
+//
+// With the word service it measures how groups are kept in service: how long nobody
+// can write after the loss of a primary, what is lost, what endpoints cost, and what
+// it costs to watch many groups.
 //
 // Nothing here passes or fails by a time; what fails is a measurement that does
 // not do what it says, such as a fingerprint that saw too few keys.

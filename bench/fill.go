@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"holdfast.dev/internal/engine/catalog"
@@ -36,8 +35,8 @@ func fillRows(ctx context.Context, l *lab, b catalog.Build) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop(), os.RemoveAll(dir)) }()
-	program := filepath.Join(filepath.Dir(b.CLI), strings.TrimSuffix(filepath.Base(b.CLI), "-cli")+"-benchmark")
-	if _, err := os.Stat(program); b.CLI == "" || err != nil {
+	program := benchmarkOf(b)
+	if program == "" {
 		l.report.note("%s comes without its client programs: filling has nothing to compare with", b.Name)
 		return nil
 	}

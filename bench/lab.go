@@ -29,7 +29,7 @@ func newLab(ctx context.Context, o options) (*lab, error) {
 		return nil, errors.New("--rounds must be at least 3: a median of fewer says nothing")
 	}
 	if o.quick {
-		o.rounds = 3
+		o.rounds, o.kills = 3, o.kills/10
 	}
 	engines, err := catalog.Scan(ctx)
 	if err != nil {

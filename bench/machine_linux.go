@@ -11,8 +11,11 @@ import (
 const ticks = 100
 
 // busy is what the process has used of the processors, in seconds.
-func (s *server) busy() float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+func (s *server) busy() float64 { return processBusy(s.cmd.Process.Pid) }
+
+// processBusy is what a process has used of the processors, in seconds; 0 of one that has ended.
+func processBusy(pid int) float64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
@@ -30,12 +33,17 @@ func (s *server) busy() float64 {
 }
 
 // peakMemory is the most memory that a process has had so far, in bytes; 0 of one that has ended.
-func peakMemory(pid int) int64 {
+func peakMemory(pid int) int64 { return memoryOf(pid, "VmHWM:") }
+
+// residentMemory is what memory a process has, in bytes; 0 of one that has ended.
+func residentMemory(pid int) int64 { return memoryOf(pid, "VmRSS:") }
+
+func memoryOf(pid int, field string) int64 {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
-	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	_, rest, _ := strings.Cut(string(b), field)
 	var kib int64
 	if _, err := fmt.Sscan(rest, &kib); err != nil {
 		return 0

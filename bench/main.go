@@ -36,6 +36,7 @@ type options struct {
 	quick    bool
 	json     bool
 	rounds   int
+	kills    int
 	holdfast string
 	profile  string
 	// large adds the data set that takes minutes to fill.
@@ -58,6 +59,7 @@ func run(ctx context.Context) (err error) {
 	flag.BoolVar(&o.quick, "quick", false, "a tenth of the data and fewer repetitions, to see that everything works")
 	flag.BoolVar(&o.json, "json", false, "print JSON, with every sample")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each pair is measured, at least 3")
+	flag.IntVar(&o.kills, "kills", 100, "how many primaries are lost in each circumstance of the failover")
 	flag.StringVar(&o.holdfast, "holdfast", "", "the program to measure; default: build it from this source")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of this process while it runs what is ours, to this file")
 	flag.BoolVar(&o.large, "large", true, "the mover's forkless backup on 2 GB, instead of a tenth of them")
@@ -97,22 +99,39 @@ func usage() {
 	for _, b := range moverBenches {
 		fmt.Fprintf(out, "  %-9s %s\n", b.name, b.what)
 	}
+	fmt.Fprintf(out, "\nWith the word service before all flags, how it keeps groups in service:\n\n")
+	for _, b := range serviceBenches {
+		fmt.Fprintf(out, "  %-9s %s\n", b.name, b.what)
+	}
 	fmt.Fprintln(out)
 	flag.PrintDefaults()
 }
 
-// arguments reads the command line: flags, and before them the word mover, if it
-// is the mover's flows that are to be measured.
+// serviceBenches are about how groups are kept in service, beside the engines' own ways.
+var serviceBenches = []bench{
+	{"failover", "from the loss of a primary to the first accepted write, and what is lost, beside Sentinel and the engine's cluster", benchFailover},
+	{"endpoints", "commands by endpoints that the engine has bound and that are forwarded, beside the node's own address", benchEndpoints},
+	{"reshard", "a shard's slots to another one under clients, beside the engine's own tool", benchReshard},
+	{"monitor", "what 200 groups cost at rest, and what a restart of the service means to them", benchMonitor},
+}
+
+// arguments reads the command line: flags, and before them a word that says what
+// other measurements than the ordinary ones are wanted.
 func arguments() ([]bench, error) {
 	args, among := os.Args[1:], benches
-	if len(args) > 0 && args[0] == "mover" {
-		args, among = args[1:], moverBenches
+	if len(args) > 0 {
+		switch args[0] {
+		case "mover":
+			args, among = args[1:], moverBenches
+		case "service":
+			args, among = args[1:], serviceBenches
+		}
 	}
 	if err := flag.CommandLine.Parse(args); err != nil {
 		return nil, err
 	}
 	if flag.NArg() > 0 {
-		return nil, fmt.Errorf("there are no arguments but mover, which comes first; %q is not one", flag.Arg(0))
+		return nil, fmt.Errorf("there are no arguments but mover and service, which come first; %q is not one", flag.Arg(0))
 	}
 	return among, nil
 }

@@ -19,6 +19,8 @@ type row struct {
 	// Keys and Bytes that each side moved; 0 where that is not the point.
 	Keys  int64 `json:"keys,omitempty"`
 	Bytes int64 `json:"bytes,omitempty"`
+	// Requests that each side answered.
+	Requests int64 `json:"requests,omitempty"`
 	// Ours and Limit in seconds, one per round.
 	Ours    series  `json:"ours_seconds"`
 	LimitIs string  `json:"limit_is,omitempty"`
@@ -37,7 +39,9 @@ type report struct {
 		// Flows and Figures are the mover's.
 		Flows   []flowRow `json:"flows,omitempty"`
 		Figures []figure  `json:"figures,omitempty"`
-		Notes   []string  `json:"notes,omitempty"`
+		// Failovers are the service's.
+		Failovers []failoverRow `json:"failovers,omitempty"`
+		Notes     []string      `json:"notes,omitempty"`
 	}
 }
 
@@ -129,6 +133,9 @@ func rates(s series, x row) string {
 	if x.Keys > 0 {
 		out = append(out, fmt.Sprintf("%.2f M keys/s", float64(x.Keys)/sec/1e6))
 	}
+	if x.Requests > 0 {
+		out = append(out, fmt.Sprintf("%.0f k requests/s", float64(x.Requests)/sec/1e3))
+	}
 	if x.Bytes > 0 {
 		out = append(out, fmt.Sprintf("%.0f MB/s", float64(x.Bytes)/sec/1e6))
 	}
@@ -151,12 +158,14 @@ func (r *report) note(format string, args ...any) {
 }
 
 func (r *report) finish() error {
+	r.besidePeers()
 	if r.asJSON {
 		enc := json.NewEncoder(os.Stdout)
 		enc.SetIndent("", "  ")
 		return enc.Encode(r.data)
 	}
 	r.flows()
+	r.failovers()
 	if len(r.data.Notes) > 0 {
 		fmt.Println()
 	}

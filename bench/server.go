@@ -29,8 +29,10 @@ type server struct {
 	build catalog.Build
 	dir   string
 	port  int
-	cmd   *exec.Cmd
-	gone  chan struct{}
+	// args come after the configuration file.
+	args []string
+	cmd  *exec.Cmd
+	gone chan struct{}
 	// ready is how long it took from the start of the process until PING was answered.
 	ready time.Duration
 }
@@ -71,7 +73,7 @@ func (s *server) exec(conf string) error {
 		return err
 	}
 	defer log.Close()
-	s.cmd = exec.Command(s.build.Server, conf)
+	s.cmd = exec.Command(s.build.Server, append([]string{conf}, s.args...)...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.dir, log, log
 	s.cmd.Env = append(os.Environ(), s.build.Env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

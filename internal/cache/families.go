@@ -121,14 +121,24 @@ const (
 	clusterSuffix = ".cluster.on"
 )
 
-// ParameterGroup is a named set of parameter values. For now these are the
-// default groups, which nobody can change.
+// ParameterGroup is a named set of parameter values: a family's default group, which
+// nobody can change and which is the same in every region, or one of the owner's own.
 type ParameterGroup struct {
+	Region      string `json:",omitempty"` // "" for a default group
 	Name        string // "default.redis7.cluster.on"
 	Family      string
-	ClusterMode bool
+	ClusterMode bool // cluster-enabled is yes
 	Description string
+	// Values that somebody has set, by parameter; all others are the family's defaults.
+	Values map[string]string `json:",omitempty"`
+	Tags   []Tag             `json:",omitempty"`
 }
+
+// Key is where a group of the owner's own is stored.
+func (g *ParameterGroup) Key() string { return Key(g.Region, g.Name) }
+
+// Default tells whether it is a group that nobody can change.
+func (g *ParameterGroup) Default() bool { return strings.HasPrefix(g.Name, defaultPrefix) }
 
 // DefaultParameterGroup names the family's default group for caches without cluster mode.
 func DefaultParameterGroup(family string) string { return defaultPrefix + family }

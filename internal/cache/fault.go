@@ -38,4 +38,7 @@ var (
 	ErrAmbiguous = errors.New("the state is ambiguous")
 	// ErrPermanent: trying again cannot help, the input itself is at fault.
 	ErrPermanent = errors.New("trying again cannot help")
+	// ErrTorn: a node of a cluster takes itself for a primary and follows another one
+	// all the same. No command turns it round; it has to be started anew.
+	ErrTorn = errors.New("the node takes itself for a primary and for a replica at once")
 )

@@ -12,7 +12,10 @@ type Settings struct {
 	NodeType      string // "cache.t3.micro"
 	Port          int
 	// ParameterGroup and SubnetGroup are names; SubnetGroup may be empty.
-	ParameterGroup   string
+	ParameterGroup string
+	// Parameters are the values that somebody has set in ParameterGroup: a copy, which
+	// changes in the same transaction as the group. nil for a default group.
+	Parameters       map[string]string `json:",omitempty"`
 	SubnetGroup      string
 	SecurityGroupIDs []string
 
@@ -105,13 +108,22 @@ type ReplicationGroup struct {
 	// Secret is the password of Holdfast's own administrator on every node of
 	// the group. It is never shown.
 	Secret string
+	// Change is what is being done to its members while it serves; nil for nothing.
+	Change *MemberChange `json:",omitempty"`
+	// Test is the failover that is being tested; nil for none.
+	Test *FailoverTest `json:",omitempty"`
+	// Resharding is what is being done to its node groups while it serves; nil for
+	// nothing. Unfinished are moves that an earlier one left open: their slots are at the
+	// one node group or at the other, and the next resharding ends them first.
+	Resharding *Resharding    `json:",omitempty"`
+	Unfinished []SlotTransfer `json:",omitempty"`
 }
 
 // Key is where the group is stored.
 func (g *ReplicationGroup) Key() string { return Key(g.Region, g.ID) }
 
 // CacheCluster is one Redis or Valkey node, on its own or as the member of a
-// group. Asked for: everything up to Deletion. Seen: the rest.
+// group, or all nodes of a Memcached cluster. Asked for: everything up to Deletion. Seen: the rest.
 type CacheCluster struct {
 	Region, ID string
 	GroupID    string // "" when it stands alone
@@ -125,6 +137,11 @@ type CacheCluster struct {
 
 	Status Status
 	Reason string
+	// Reboot is set while the node is rebooted.
+	Reboot *Reboot `json:",omitempty"`
+	// Departed: it is no member of its group's shards any more and only to be stopped
+	// and forgotten, for good. Its group lists it until that is done.
+	Departed bool `json:",omitempty"`
 	// Automatic is what is remembered of the daily backups of a cluster that stands alone.
 	Automatic AutomaticBackups `json:",omitzero"`
 	// ManualBackups are when snapshots of this node were asked for, within the last day.
@@ -132,6 +149,8 @@ type CacheCluster struct {
 	// Secret as in ReplicationGroup; used when the cluster stands alone.
 	Secret string
 	Node   Node
+	// Memcached is what a cluster of that engine is made of; nil for the others.
+	Memcached *MemcachedCluster `json:",omitempty"`
 }
 
 // Key is where the cluster is stored.
@@ -161,11 +180,20 @@ type Node struct {
 	Failures            int
 	// Recovering is set from an unasked exit until the node is ready again.
 	Recovering bool
+	// Heirless: since its last exit the replicas of this primary have been asked, and none
+	// has more than the primary's own files do, so that it may be started.
+	Heirless bool `json:",omitempty"`
+	// Silent: it hangs, so that no reader is to be sent to it.
+	Silent bool `json:",omitempty"`
+	// RecoveryTold: an event has told of it. That of a primary comes after its failover.
+	RecoveryTold bool `json:",omitempty"`
 	// Parked says that the node was stopped with its data in its seed file, to be
 	// loaded at the next start.
 	Parked bool
 	// Gone is set once the process and the directory have been removed for good.
 	Gone bool
+	// Parameters are those that the engine runs with.
+	Parameters NodeParameters `json:",omitzero"`
 }
 
 // Process identifies one process for as long as the machine is up: a process

@@ -1,5 +1,7 @@
 package cache
 
+import "time"
+
 // NodeSpec is everything that an engine has to know to make one node be what it
 // should be. It is computed from the records afresh each time, never stored.
 type NodeSpec struct {
@@ -35,6 +37,9 @@ type ClusterSpec struct {
 	Self string
 	// Nodes are all of them, Self too, in an order that stays the same.
 	Nodes []ClusterNode
+	// Moving are slots that are on the way from one shard to another: who has them at
+	// this moment the nodes alone know, and what Nodes says of them is a guess.
+	Moving Slots
 }
 
 // ClusterNode is one node of a cluster.
@@ -61,12 +66,18 @@ func (c *ClusterSpec) Find(at Address) (ClusterNode, bool) {
 	return ClusterNode{}, false
 }
 
+// NeverLinked is for how long a replica's link is down that never was up.
+const NeverLinked = 10 * 365 * 24 * time.Hour
+
 // Health is what a probe saw.
 type Health struct {
 	Role    Role
 	Loading bool // the data is still being read from disk
 	// LinkUp tells whether a replica is connected to its primary and has its data.
 	LinkUp bool
+	// LinkDown is for how long a replica has been without its primary; 0 while the
+	// link is up, and NeverLinked or more when it never was.
+	LinkDown time.Duration
 	// Offset in the replication stream.
 	Offset int64
 	// ReplicaLag, for a primary, is bytes not yet acknowledged by each replica, by address.

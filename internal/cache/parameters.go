@@ -32,7 +32,17 @@ type Parameter struct {
 	Description string
 	// ByNodeType tells that each node type has its own value: NodeTypeValue has it.
 	ByNodeType bool
+	// AtCreation tells that the value may be set though it is not Modifiable, in a group
+	// that no replication group uses: all nodes of one have to agree on it from the start.
+	AtCreation bool
+	// Ours tells that the value may be set here though ElastiCache has it fixed.
+	Ours bool
+	// Source is SourceSystem, or SourceUser for a value that somebody has set.
+	Source string
 }
+
+// Settable tells whether a group of the owner's own may hold another value.
+func (p *Parameter) Settable() bool { return p.Modifiable || p.AtCreation || p.Ours }
 
 // Parameters are those of the family's default group, by name; nil for a family
 // that there is not. clusterMode chooses the group with cluster mode on.
@@ -52,25 +62,14 @@ func Parameters(family string, clusterMode bool) []Parameter {
 }
 
 // EffectiveParameters are the values, by ElastiCache's names, that a node of
-// this type and engine version gets from a parameter group; nil for a group that
+// this type and engine version gets from a default group; nil for a group that
 // there is not. Parameters that the version does not have yet are left out.
 func EffectiveParameters(group, nodeType, version string) map[string]string {
 	g, ok := FindParameterGroup(group)
 	if !ok {
 		return nil
 	}
-	t, _ := FindNodeType(nodeType)
-	out := map[string]string{}
-	for _, p := range Parameters(g.Family, g.ClusterMode) {
-		if CompareVersions(p.MinVersion, highest(version)) > 0 {
-			continue
-		}
-		out[p.Name] = p.Value
-		if v := NodeTypeValue(p.Name, t); v != "" {
-			out[p.Name] = v
-		}
-	}
-	return out
+	return g.effective(nodeType, version)
 }
 
 // highest reads "6.2" as the newest 6.2, since the API names no patches from 6.0 on.
@@ -122,7 +121,7 @@ func DataMemory(t NodeType, values map[string]string) int64 {
 // parameterRow is one parameter over the generations since to until, inclusive.
 type parameterRow struct {
 	name, value, allowed, typ string
-	flags                     string // F fixed, R requires a reboot, N by node type
+	flags                     string // F fixed, R requires a reboot, N by node type, C at creation, O fixed elsewhere alone
 	since, until              generation
 	min                       string // a version inside a family from which it exists
 	about                     string
@@ -133,6 +132,7 @@ func (r parameterRow) parameter(first string) Parameter {
 		Name: r.name, Value: r.value, Allowed: r.allowed, Type: r.typ,
 		Change: ChangeImmediate, Modifiable: !strings.Contains(r.flags, "F"),
 		MinVersion: first, Description: r.about, ByNodeType: strings.Contains(r.flags, "N"),
+		AtCreation: strings.Contains(r.flags, "C"), Ours: strings.Contains(r.flags, "O"), Source: SourceSystem,
 	}
 	if strings.Contains(r.flags, "R") {
 		p.Change = ChangeReboot

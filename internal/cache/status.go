@@ -16,6 +16,7 @@ const (
 	StatusCopying       Status = "copying"
 	StatusRestoring     Status = "restoring"
 	StatusFailed        Status = "failed"
+	StatusRebooting     Status = "rebooting cluster nodes"
 )
 
 // Role of a node in its replication group.

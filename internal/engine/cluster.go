@@ -94,8 +94,9 @@ func (n *node) writeNodes(d dialect, spec cache.NodeSpec) error {
 // nodesText is the file's content in the engines' form.
 func nodesText(d dialect, c *cache.ClusterSpec, old string) string {
 	known, current := readEpochs(old)
+	nodes, marks := remembered(c, old)
 	primaries := map[string]uint64{}
-	for _, o := range c.Nodes {
+	for _, o := range nodes {
 		if o.Primary != "" {
 			continue
 		}
@@ -107,7 +108,7 @@ func nodesText(d dialect, c *cache.ClusterSpec, old string) string {
 		primaries[o.ID] = e
 	}
 	var b strings.Builder
-	for _, o := range c.Nodes {
+	for _, o := range nodes {
 		fmt.Fprintf(&b, "%s %s:%d@%d", o.ID, o.Address.Host, o.Address.Port, o.BusPort)
 		if d.has(since72) {
 			fmt.Fprintf(&b, ",,tls-port=0,shard-id=%s", o.Shard)
@@ -117,7 +118,13 @@ func nodesText(d dialect, c *cache.ClusterSpec, old string) string {
 			b.WriteString("myself,")
 		}
 		if o.Primary == "" {
-			fmt.Fprintf(&b, "master - 0 0 %d connected %s\n", primaries[o.ID], strings.ReplaceAll(o.Slots.String(), ",", " "))
+			fmt.Fprintf(&b, "master - 0 0 %d connected %s", primaries[o.ID], strings.ReplaceAll(o.Slots.String(), ",", " "))
+			for _, m := range marks {
+				if o.ID == c.Self {
+					b.WriteString(" " + m)
+				}
+			}
+			b.WriteByte('\n')
 		} else {
 			fmt.Fprintf(&b, "slave %s 0 0 %d connected\n", o.Primary, primaries[o.Primary])
 		}
@@ -197,7 +204,7 @@ func askSeats(ctx context.Context, c *resp.Conn) (map[string]seat, error) {
 }
 
 // wrong says why a node does not stand where it should; "" when it does.
-func (s seat) wrong(want cache.ClusterNode) string {
+func (s seat) wrong(want cache.ClusterNode, moving cache.Slots) string {
 	switch {
 	case s.is("fail") || s.is("fail?") || s.is("noaddr") || s.is("handshake"):
 		return "is not reached"
@@ -205,10 +212,23 @@ func (s seat) wrong(want cache.ClusterNode) string {
 		return "has not been heard of"
 	case want.Primary != s.primary:
 		return fmt.Sprintf("follows %q and should follow %q", s.primary, want.Primary)
-	case want.Primary == "" && s.slots != want.Slots.String():
+	case want.Primary == "" && !s.holds(want.Slots, moving):
 		return fmt.Sprintf("has slots %q and should have %q", s.slots, want.Slots)
 	}
 	return ""
+}
+
+// holds tells whether the node has these slots and no others, whoever has those that are
+// on the move.
+func (s seat) holds(want, moving cache.Slots) bool {
+	if s.slots == want.String() {
+		return true
+	}
+	var have cache.Slots
+	if err := have.UnmarshalText([]byte(s.slots)); err != nil {
+		return false
+	}
+	return len(moving) > 0 && have.Minus(moving).String() == want.Minus(moving).String()
 }
 
 // formedWait bounds one wait for a cluster to form.
@@ -270,7 +290,7 @@ func unformed(ctx context.Context, c *resp.Conn, want *cache.ClusterSpec) (strin
 		if !ok {
 			return fmt.Sprintf("the node at %s is not known", hostPort(o.Address)), nil
 		}
-		if why := s.wrong(o); why != "" {
+		if why := s.wrong(o, want.Moving); why != "" {
 			return fmt.Sprintf("the node at %s %s", hostPort(o.Address), why), nil
 		}
 	}

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"holdfast.dev/internal/cache"
+	"holdfast.dev/internal/engine"
 	"holdfast.dev/internal/engine/catalog"
 	"holdfast.dev/internal/resp"
 	"holdfast.dev/internal/testkit"
@@ -155,6 +157,59 @@ func TestAClusterComesUpWhole(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A node that is told by its former primary that it is followed, before it was told to
+// lead, is torn. It is found out, and comes back with its data as what it is to be.
+func TestATornNodeComesBackWithItsData(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	h := newHive(b, testkit.Engine(t, "valkey-8.1")) // others turn round by themselves
+	h.start(0, 1, 2, 3)
+	h.formed()
+	h.do(h.customer(0), "SET", lowKey, "low")
+	eventually(t, "the replica has it", func() bool { p, err := h.Probe(h.context(), h.spec(1)); return err == nil && p.Keys == 1 })
+	h.kill(0)
+	h.leads[0] = 1
+	var err error
+	if h.procs[0], err = h.Start(h.context(), h.spec(0)); err != nil {
+		t.Fatal(err)
+	}
+	admin := h.login(h.nodes[1].Address.Host, h.nodes[1].Address.Port, engine.AdminUser, secret)
+	eventually(t, "it has heard that it is followed", func() bool {
+		for line := range strings.Lines(h.do(admin, "CLUSTER", "NODES")) {
+			if strings.HasPrefix(line, busID(0)) && strings.Contains(line, "slave") {
+				return true
+			}
+		}
+		return false
+	})
+	if err := h.Reconfigure(h.context(), h.spec(1)); !errors.Is(err, cache.ErrTorn) {
+		t.Fatalf("the node is not torn: %v", err)
+	}
+	if err := h.Shelve(h.context(), h.spec(1)); err != nil {
+		t.Fatal(err)
+	}
+	gone := h.Exited(h.procs[1])
+	if err := h.Fence(h.context(), h.spec(1), &h.procs[1]); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, "its end", gone)
+	seeded := h.spec(1)
+	seeded.Seeded = true
+	if h.procs[1], err = h.Start(h.context(), seeded); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.AwaitReady(h.context(), seeded); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.ClearSeed(h.context(), seeded); err != nil {
+		t.Fatal(err)
+	}
+	h.formed()
+	if got := h.do(h.customer(1), "GET", lowKey); got != "low" {
+		t.Errorf("it came back with %q", got)
+	}
 }
 
 func (h *hive) do2(c *resp.Conn, args ...string) {

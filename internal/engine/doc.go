@@ -39,6 +39,13 @@
 // tells that a node has its data, AwaitFormed that the cluster around it is whole;
 // for two seconds after its start a primary refuses commands on keys.
 //
+// # Slots on the move
+//
+// MoveSlots moves slots between shards that serve; package slots says how. A spec that
+// lists slots as Moving is not believed in who has them: a node that is started keeps of
+// those what its own nodes.conf said, marks and all, and AwaitFormed takes them wherever
+// they are. Introduce and Forget tell running nodes who has come and who has gone.
+//
 // # Addresses
 //
 // A node listens at its own address and at Binds, the endpoints it holds. The

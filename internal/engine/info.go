@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/resp"
@@ -85,6 +86,7 @@ func (in info) health() (cache.Health, error) {
 	case "slave":
 		h.Role = cache.RoleReplica
 		h.LinkUp = in["master_link_status"] == "up" && in["master_sync_in_progress"] == "0"
+		h.LinkDown = in.linkDown()
 		if _, ok := in["slave_repl_offset"]; ok {
 			offset = "slave_repl_offset"
 		}
@@ -116,6 +118,18 @@ func (in info) health() (cache.Health, error) {
 		}
 	}
 	return h, in.lag(&h)
+}
+
+// linkDown is for how long a replica has been without its primary.
+func (in info) linkDown() time.Duration {
+	if in["master_link_status"] == "up" {
+		return 0
+	}
+	seconds, err := in.number("master_link_down_since_seconds")
+	if err != nil || seconds < 0 {
+		return cache.NeverLinked
+	}
+	return min(time.Duration(seconds)*time.Second, cache.NeverLinked)
 }
 
 // lag fills in how far each replica is behind a primary.

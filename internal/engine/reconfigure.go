@@ -101,6 +101,9 @@ func (c *change) promote(ctx context.Context, in info) error {
 	}
 	cmd := []string{"REPLICAOF", "NO", "ONE"}
 	if c.spec.Cluster != nil {
+		if both, err := torn(ctx, c.conn, c.spec.Cluster.Self); both || err != nil {
+			return errors.Join(err, cache.ErrTorn)
+		}
 		// At once and with all the slots: nobody else is asked, since who leads has
 		// been decided already.
 		cmd = []string{"CLUSTER", "FAILOVER", "TAKEOVER"}
