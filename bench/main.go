@@ -29,6 +29,7 @@ var benches = []bench{
 	{"many", "50 groups created at once beside 50 bare starts, and Describe meanwhile", benchMany},
 	{"fill", "filling a server beside the engine's own benchmark and redis-cli --pipe", benchFill},
 	{"s3", "put and get of a large object beside a copy of the file", benchS3},
+	{"memcached", "backup, restore, migrate and verify of memcached beside bare pipelines; hit rates through changes of nodes", benchMemcached},
 }
 
 type options struct {

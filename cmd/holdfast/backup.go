@@ -28,6 +28,8 @@ func newBackupCmd() *cobra.Command {
 
 		kmsKey      string
 		noFunctions bool
+
+		mc = newMemcachedFlags()
 	)
 	cmd := &cobra.Command{
 		Use:   "backup SRC DST",
@@ -62,17 +64,24 @@ that is there already. Without a running service it becomes one when the next st
 ` + selectHelp + `A file of chosen or renamed keys, or without functions, is written anew: data of modules
 that belong to no key are not in it.
 
-` + endsHelp,
+` + endsHelp + memcachedHelp,
 		Example: `  holdfast backup redis://10.0.0.1 orders.rdb
   holdfast backup rediss://reader@cache.example.com --password-file pw s3://backups/orders.rdb
   holdfast backup redis://10.0.0.1 orders.rdb --from commands --max-keys-per-second 50000
   holdfast backup redis://10.0.0.1 users.rdb --match 'user:*' --ttl 'none,>=1h'
   holdfast backup redis://old.example.com --password-file pw snapshot:orders --region eu-west-1
   holdfast backup dump.rdb snapshot:orders
+  holdfast backup memcached://10.0.0.1,10.0.0.2 sessions.items
   holdfast backup redis://10.0.0.1 - | zstd > orders.rdb.zst`,
 		Args:              usageArgs(cobra.ExactArgs(2)),
 		ValidArgsFunction: completeEnds,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if anyMemcached(args) {
+				return mc.backup(cmd, &acc, args, &out)
+			}
+			if err := mc.refuseOthers(); err != nil {
+				return err
+			}
 			src, err := acc.parse(args[0], cmd.ErrOrStderr())
 			if err != nil {
 				return err
@@ -107,6 +116,7 @@ that belong to no key are not in it.
 		},
 	}
 	acc.addReadFlags(cmd)
+	mc.addReadFlags(cmd)
 	only.addFlags(cmd)
 	r.addFlags(cmd, "how to read the server: auto, replica or commands", roadAuto, roadReplica, roadCommands)
 	out.addFlag(cmd)

@@ -20,6 +20,7 @@ func newMigrateCmd() *cobra.Command {
 		r     road
 		live  liveFlags
 		only  selectFlags
+		mc    = newMemcachedFlags()
 	)
 	cmd := &cobra.Command{
 		Use:   "migrate SRC DST",
@@ -44,14 +45,21 @@ migrate is broken off, the target holds a part; the same command with --replace
 begins anew and may be repeated.
 
 ` + liveHelp + `
-` + selectHelp + endsHelp,
+` + selectHelp + endsHelp + memcachedHelp,
 		Example: `  holdfast migrate redis://10.0.0.1 valkey://10.0.0.2
   holdfast migrate rediss://cache.example.com redis://127.0.0.1 --max-keys-per-second 20000 -o json
   holdfast migrate redis://10.0.0.1 valkey://10.0.0.2 --live
+  holdfast migrate memcached://10.0.0.1 memcached://10.0.1.1,10.0.1.2 --distribution ketama
   holdfast migrate redis://old valkey://new --live --cutover auto --on-switch './point-dns-at-new'`,
 		Args:              usageArgs(cobra.ExactArgs(2)),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if anyMemcached(args) {
+				return mc.migrate(cmd, &acc, &flags, args, &out)
+			}
+			if err := mc.refuseOthers(); err != nil {
+				return err
+			}
 			src, err := acc.parse(args[0], cmd.ErrOrStderr())
 			if err != nil {
 				return err
@@ -79,6 +87,8 @@ begins anew and may be repeated.
 	acc.addReadFlags(cmd)
 	r.addFlags(cmd, "how to read the source: commands or replica (with --live also as what can be had)", roadCommands, roadReplica)
 	flags.addFlags(cmd)
+	mc.addReadFlags(cmd)
+	mc.addWriteFlags(cmd)
 	only.addFlags(cmd)
 	live.addFlags(cmd)
 	out.addFlag(cmd)

@@ -44,6 +44,7 @@ func newRestoreCmd() *cobra.Command {
 		only  selectFlags
 		into  = newInto()
 		show  replicaTLS
+		mc    = newMemcachedFlags()
 	)
 	cmd := &cobra.Command{
 		Use:   "restore SRC DST",
@@ -61,14 +62,21 @@ Afterwards both ends are compared key by key. Exit code 3 means that they differ
 When restore is broken off, the server holds a part; the same command with --replace
 begins anew and may be repeated.
 
-` + selectHelp + endsHelp,
+` + selectHelp + endsHelp + memcachedHelp,
 		Example: `  holdfast restore orders.rdb redis://127.0.0.1:6379
   holdfast restore s3://backups/orders.rdb valkeys://cache.example.com --password-file pw
   holdfast restore 'shards/*.rdb' redis://127.0.0.1 --replace
+  holdfast restore sessions.items memcached://10.0.1.1,10.0.1.2 --distribution ketama --add
   ssh old cat /var/lib/redis/dump.rdb | holdfast restore - redis://127.0.0.1`,
 		Args:              usageArgs(cobra.ExactArgs(2)),
 		ValidArgsFunction: completeEnds,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if anyMemcached(args) {
+				return mc.restore(cmd, &acc, &flags, args, &out)
+			}
+			if err := mc.refuseOthers(); err != nil {
+				return err
+			}
 			src, err := acc.parse(args[0], cmd.ErrOrStderr())
 			if err != nil {
 				return err
@@ -105,6 +113,7 @@ begins anew and may be repeated.
 	into.addFlag(cmd, "into", intoUsage)
 	show.addFlags(cmd)
 	flags.addFlags(cmd)
+	mc.addWriteFlags(cmd)
 	out.addFlag(cmd)
 	return cmd
 }

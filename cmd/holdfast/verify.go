@@ -21,6 +21,7 @@ func newVerifyCmd() *cobra.Command {
 		out  output
 		only selectFlags
 		opt  verifyOptions
+		mc   = newMemcachedFlags()
 	)
 	cmd := &cobra.Command{
 		Use:   "verify A B",
@@ -33,13 +34,16 @@ live servers a difference is looked at again before it is reported.
 ` + selectHelp + `A is the source and B what it became: with --rename-prefix old:=new: the keys old:… of A
 are compared with the keys new:… of B. Keys of B that no key of A becomes are left out.
 
-` + endsHelp,
+` + endsHelp + memcachedHelp,
 		Example: `  holdfast verify redis://10.0.0.1 valkey://10.0.0.2
   holdfast verify backup.rdb redis://127.0.0.1:6379 --output json`,
 		Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opt.limit < 1 || opt.tolerance < 0 {
 				return usageError{errors.New("--limit must be 1 or more, and --ttl-tolerance not negative")}
+			}
+			if anyMemcached(args) || isMemcachedFile(args[0]) {
+				return mc.verify(cmd, &acc, opt, args, &out)
 			}
 			var ends [2]*end
 			for i := range ends {

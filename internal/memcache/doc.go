@@ -19,5 +19,11 @@
 // # Servers that are many
 //
 // Memcached servers know nothing of each other: which one has a key is for clients to
-// agree on. Ring does it as the common ones do.
+// agree on. Ring does it as the common ones do, Spread writes to the servers that it tells, and ReadAll reads
+// several at the same time. Rebalance moves what gets another owner when servers come or go.
+//
+// # Comparing
+//
+// Compare holds what has been read of one end (Sums, 24 bytes for each item) against everything of another one, and looks
+// again at what differs.
 package memcache

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -44,10 +45,10 @@ func dump(ctx context.Context, c *conn, list *spool) error {
 		if key, err = dumpedKey(line); err != nil {
 			return err
 		}
-		if err = list.add(key); err != nil {
+		if err = list.add(listed{key, dumpedExpiry(line)}); err != nil {
 			return err
 		}
-		if err = c.alive(ctx); err != nil {
+		if err = c.ready(ctx, usualLine); err != nil {
 			return err
 		}
 		if line, err = c.line(); err != nil {
@@ -68,6 +69,10 @@ func beginDump(ctx context.Context, c *conn) (string, error) {
 			return "", err
 		}
 		line, err := c.line()
+		if err == nil && line == "OK" {
+			// What newer servers (1.6.45 is one) say before anything else.
+			line, err = c.line()
+		}
 		if err != nil {
 			return "", err
 		}
@@ -88,6 +93,17 @@ func beginDump(ctx context.Context, c *conn) (string, error) {
 			return "", ctx.Err()
 		}
 	}
+}
+
+// dumpedExpiry reads when the item of a line of a dump expires, 0 for never or what is no time.
+func dumpedExpiry(line string) int64 {
+	_, text, _ := strings.Cut(line, " exp=")
+	text, _, _ = strings.Cut(text, " ")
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return max(n, 0)
 }
 
 // dumpedKey reads "key=a%20b exp=-1 la=… cas=… fetch=no cls=1 size=64".

@@ -81,6 +81,13 @@ func (f *FileWriter) Close() error {
 	return f.out.Flush()
 }
 
+// IsFile tells whether what comes begins like a file of items.
+func IsFile(r io.Reader) bool {
+	head := make([]byte, len(magic))
+	_, err := io.ReadFull(r, head)
+	return err == nil && string(head) == magic
+}
+
 // ReadFile yields the items of a file, and an error that wraps ErrFile if it is not whole. Items that
 // come before the damage have been yielded then: whoever must not have those reads
 // the file to its end first. What an item holds is the callee's for as long as it looks at it.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,7 +48,7 @@ func readAll(ctx context.Context, s *Server, list *spool, yield func(*Item, erro
 	}
 	r := reader{c: c}
 	for goOn = true; goOn && err == nil; {
-		var batch [][]byte
+		var batch []listed
 		if batch, err = list.next(); err != nil || len(batch) == 0 {
 			break
 		}
@@ -71,12 +72,39 @@ type reader struct {
 	room []byte
 }
 
+// Lookup asks a server for some keys and yields those that it has, as Read does.
+func Lookup(ctx context.Context, s *Server, keys [][]byte, yield func(*Item) error) error {
+	c, err := s.dial(ctx)
+	if err != nil {
+		return err
+	}
+	r := reader{c: c}
+	var stopped error
+	each := func(i *Item, _ error) bool {
+		stopped = yield(i)
+		return stopped == nil
+	}
+	for some := range slices.Chunk(keys, keysAtOnce) {
+		batch := make([]listed, len(some))
+		for n, k := range some {
+			batch[n].key = k
+		}
+		if _, err = r.batch(ctx, batch, each); err != nil || stopped != nil {
+			break
+		}
+	}
+	if err != nil || stopped != nil {
+		return errors.Join(stopped, err, c.close())
+	}
+	return c.close()
+}
+
 // batch asks for all keys in one write and yields what is there of them.
-func (r *reader) batch(ctx context.Context, batch [][]byte, yield func(*Item, error) bool) (goOn bool, err error) {
+func (r *reader) batch(ctx context.Context, batch []listed, yield func(*Item, error) bool) (goOn bool, err error) {
 	r.out.Reset()
 	for _, k := range batch {
 		r.out.WriteString("mg ")
-		coded := writeKey(&r.out, k)
+		coded := writeKey(&r.out, k.key)
 		r.out.WriteString(" f t c v u")
 		if coded {
 			r.out.WriteString(" b")
@@ -119,8 +147,8 @@ func ignoreClosed(err error) error {
 }
 
 // answer reads what the server says of one key.
-func (r *reader) answer(ctx context.Context, key []byte) (there bool, err error) {
-	if err := r.c.alive(ctx); err != nil {
+func (r *reader) answer(ctx context.Context, k listed) (there bool, err error) {
+	if err := r.c.ready(ctx, usualLine); err != nil {
 		return false, err
 	}
 	line, err := r.c.line()
@@ -138,21 +166,25 @@ func (r *reader) answer(ctx context.Context, key []byte) (there bool, err error)
 	if err != nil || size < 0 || size > largestValue {
 		return false, fmt.Errorf("%w to mg: %.200q", ErrReply, line)
 	}
-	r.item = Item{Key: key}
+	r.item = Item{Key: k.key}
 	if err := r.item.told(f[2:], time.Now()); err != nil {
 		return false, err
 	}
-	return true, r.value(size)
+	r.item.exact(k.expiry)
+	return true, r.value(ctx, size)
 }
 
 // value reads a value, and believes in its size no further than it comes.
-func (r *reader) value(size int) error {
+func (r *reader) value(ctx context.Context, size int) error {
 	const step = 1 << 20
 	r.room = r.room[:0]
 	for left := size + 2; left > 0; {
 		n := min(left, step)
 		at := len(r.room)
-		r.room = append(r.room, make([]byte, n)...)
+		if err := r.c.ready(ctx, n); err != nil {
+			return err
+		}
+		r.room = slices.Grow(r.room, n)[:at+n]
 		if _, err := io.ReadFull(r.c.in, r.room[at:]); err != nil {
 			return err
 		}
@@ -187,6 +219,22 @@ func (i *Item) told(flags []string, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// clockSlack is by how much a time that was computed from what is left of it may be off: answers wait in
+// buffers, and the clock of a server ticks once a second.
+const clockSlack = 5 * time.Second
+
+// exact takes the time of expiry that was listed, which is to the second, where the one computed is about the
+// same; another one has been set meanwhile, or the server's clock is wrong.
+func (i *Item) exact(expiry int64) {
+	if expiry == 0 || i.ExpireAt.IsZero() {
+		return
+	}
+	at := time.Unix(expiry, 0)
+	if d := at.Sub(i.ExpireAt); -clockSlack <= d && d <= clockSlack {
+		i.ExpireAt = at
+	}
 }
 
 // writeKey writes a key as the meta protocol takes it, and tells whether it had to be coded.

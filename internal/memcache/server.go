@@ -38,6 +38,8 @@ const (
 	silence = 60 * time.Second
 	// longestLine of a reply; the lines of a dump hold a key, three bytes for each of its.
 	longestLine = 4096
+	// usualLine is longer than most.
+	usualLine = 1024
 )
 
 // conn is one connection.
@@ -65,7 +67,7 @@ func (s *Server) connect(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	if s.TLS != nil {
-		k := tls.Client(raw, s.TLS)
+		k := tls.Client(raw, s.tlsFor())
 		if err := k.HandshakeContext(ctx); err != nil {
 			return nil, errors.Join(err, raw.Close())
 		}
@@ -155,11 +157,21 @@ func (c *conn) say(text string) error {
 
 // alive gives the server time for its next answer.
 func (c *conn) alive(ctx context.Context) error {
-	if err := c.SetDeadline(time.Now().Add(silence)); err != nil {
+	// Writes have none: one that waits ends with the connection, which whoever reads closes, and it may
+	// be for us that the server waits.
+	if err := c.SetReadDeadline(time.Now().Add(silence)); err != nil {
 		return err
 	}
 	// The end of the context may have set a deadline that has just been put off.
 	return ctx.Err()
+}
+
+// ready is alive where fewer than n bytes have come already.
+func (c *conn) ready(ctx context.Context, n int) error {
+	if c.in.Buffered() >= n {
+		return nil
+	}
+	return c.alive(ctx)
 }
 
 // line reads one, without its end.

@@ -2,6 +2,7 @@ package memcache
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,12 +12,21 @@ import (
 // keysAtOnce are asked for in one write.
 const keysAtOnce = 512
 
+// listed is a key as a server lists it.
+type listed struct {
+	key []byte
+	// expiry in seconds since 1970 by the clock of the server, 0 where it is not known or never.
+	expiry int64
+}
+
 // spool is a list of keys in a file that has no name any more: it goes with the process.
 type spool struct {
 	f   *os.File
 	out *bufio.Writer
 	in  *bufio.Reader
 	n   int64
+	// room of an entry while it is written.
+	room []byte
 }
 
 func newSpool() (*spool, error) {
@@ -30,13 +40,13 @@ func newSpool() (*spool, error) {
 	return &spool{f: f, out: bufio.NewWriterSize(f, 64<<10)}, nil
 }
 
-// add writes a key: its length in a byte, and itself.
-func (s *spool) add(key []byte) error {
+// add writes a key: its length in a byte, when it expires, and itself.
+func (s *spool) add(l listed) error {
 	s.n++
-	if err := s.out.WriteByte(byte(len(key))); err != nil {
-		return err
-	}
-	_, err := s.out.Write(key)
+	b := append(s.room[:0], byte(len(l.key)))
+	b = append(binary.AppendVarint(b, l.expiry), l.key...)
+	s.room = b
+	_, err := s.out.Write(b)
 	return err
 }
 
@@ -51,8 +61,8 @@ func (s *spool) rewind() error {
 }
 
 // next returns some keys, none at the end.
-func (s *spool) next() ([][]byte, error) {
-	var batch [][]byte
+func (s *spool) next() ([]listed, error) {
+	batch := make([]listed, 0, keysAtOnce)
 	for len(batch) < keysAtOnce {
 		n, err := s.in.ReadByte()
 		if errors.Is(err, io.EOF) {
@@ -61,11 +71,14 @@ func (s *spool) next() ([][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		key := make([]byte, n)
-		if _, err := io.ReadFull(s.in, key); err != nil {
+		l := listed{key: make([]byte, n)}
+		if l.expiry, err = binary.ReadVarint(s.in); err != nil {
 			return nil, err
 		}
-		batch = append(batch, key)
+		if _, err := io.ReadFull(s.in, l.key); err != nil {
+			return nil, err
+		}
+		batch = append(batch, l)
 	}
 	return batch, nil
 }

@@ -35,9 +35,13 @@ type Writer struct {
 	keep bool // the server lets the number of a version be given
 	out  bytes.Buffer
 	sent int // items in out
+	gone int // deletions in out
 	// Stored, Left (was there already, with Add) and Refused are how items have fared;
 	// Expired ones have not been written.
 	Stored, Left, Refused, Expired int64
+	// Deleted is what Delete was asked for, whether it was there or not; what had another number by then
+	// is in Left.
+	Deleted int64
 	// KeepsCAS tells whether the server takes the items' CAS numbers.
 	KeepsCAS bool
 	said     []string
@@ -54,7 +58,40 @@ func NewWriter(ctx context.Context, s *Server, mode Mode) (*Writer, error) {
 }
 
 // Write takes an item; what has become of it is known after Flush.
-func (w *Writer) Write(ctx context.Context, i *Item) error {
+func (w *Writer) Write(ctx context.Context, i *Item) error { return w.put(ctx, i, 0) }
+
+// Replace is Write where the server has the version of this CAS number and no other; what is not so is in Left.
+func (w *Writer) Replace(ctx context.Context, i *Item, cas uint64) error { return w.put(ctx, i, cas) }
+
+// Delete removes a key, where cas is not 0 only the version of that number.
+func (w *Writer) Delete(ctx context.Context, key []byte, cas uint64) error {
+	w.out.WriteString("md ")
+	coded := writeKey(&w.out, key)
+	w.out.WriteString(" q")
+	if cas > 0 {
+		w.out.WriteString(" C")
+		w.number(cas)
+	}
+	if coded {
+		w.out.WriteString(" b")
+	}
+	w.out.WriteString("\r\n")
+	w.gone++
+	return w.full(ctx)
+}
+
+// nearlyFull tells whether the next deletion may be the one at which everything is sent.
+func (w *Writer) nearlyFull() bool { return w.out.Len() > batchBytes-2*usualLine }
+
+// full flushes what has become enough.
+func (w *Writer) full(ctx context.Context) error {
+	if w.out.Len() < batchBytes {
+		return nil
+	}
+	return w.Flush(ctx)
+}
+
+func (w *Writer) put(ctx context.Context, i *Item, cas uint64) error {
 	now := time.Now()
 	if i.Expired(now) {
 		w.Expired++
@@ -79,7 +116,11 @@ func (w *Writer) Write(ctx context.Context, i *Item) error {
 		w.out.WriteString(" E")
 		w.number(i.CAS)
 	}
-	if w.mode == Add {
+	switch {
+	case cas > 0:
+		w.out.WriteString(" C")
+		w.number(cas)
+	case w.mode == Add:
 		w.out.WriteString(" ME")
 	}
 	if coded {
@@ -89,17 +130,14 @@ func (w *Writer) Write(ctx context.Context, i *Item) error {
 	w.out.Write(i.Value)
 	w.out.WriteString("\r\n")
 	w.sent++
-	if w.out.Len() < batchBytes {
-		return nil
-	}
-	return w.Flush(ctx)
+	return w.full(ctx)
 }
 
 func (w *Writer) number(n uint64) { w.out.Write(strconv.AppendUint(w.out.AvailableBuffer(), n, 10)) }
 
 // Flush returns once the server has taken or refused everything that was written.
 func (w *Writer) Flush(ctx context.Context) error {
-	if w.sent == 0 {
+	if w.sent+w.gone == 0 {
 		return nil
 	}
 	if err := w.flush(ctx); err != nil {
@@ -126,8 +164,10 @@ func (w *Writer) flush(ctx context.Context) error {
 	if err := <-wrote; err != nil {
 		return err
 	}
-	w.Stored += int64(w.sent - failed)
-	w.sent = 0
+	// Of deletions that fail there are only those in Left.
+	w.Stored += int64(max(w.sent-failed, 0))
+	w.Deleted += int64(w.gone)
+	w.sent, w.gone = 0, 0
 	w.out.Reset()
 	return nil
 }
@@ -143,13 +183,14 @@ func (w *Writer) replies(ctx context.Context) (failed int, err error) {
 			return failed, err
 		}
 		if line == "MN" {
-			if failed > w.sent {
-				return failed, fmt.Errorf("%w: %d failures of %d writes", ErrReply, failed, w.sent)
+			if failed > w.sent+w.gone {
+				return failed, fmt.Errorf("%w: %d failures of %d writes", ErrReply, failed, w.sent+w.gone)
 			}
 			return failed, nil
 		}
 		failed++
-		if w.mode == Add && strings.HasPrefix(line, "NS") {
+		// There already; or of another number, or not there, where a number was asked for.
+		if w.mode == Add && strings.HasPrefix(line, "NS") || strings.HasPrefix(line, "EX") || strings.HasPrefix(line, "NF") {
 			w.Left++
 			continue
 		}
