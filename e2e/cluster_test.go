@@ -112,7 +112,7 @@ func TestClusterMode(t *testing.T) {
 
 			// A primary dies; the replica of its shard takes over with all it had.
 			s.killEngine(east, "shop-0002-001")
-			s.wantMessage(east, "Failover to replica node shop-0002-002 completed")
+			s.wantMessage(east, "Failover from primary node shop-0002-001 to replica node shop-0002-002 completed")
 			s.wantMessage(east, "shop-0002-001: Finished recovery")
 			wantCluster(t, configuration(g), want)
 

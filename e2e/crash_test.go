@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +35,7 @@ func TestACrashAtEveryStep(t *testing.T) {
 				return
 			}
 			for _, kind := range sc.kinds {
-				for _, place := range places {
+				for _, place := range sc.placesOf(kind) {
 					t.Run(place+" "+kind, func(t *testing.T) {
 						t.Parallel()
 						if diff := cmp.Diff(undisturbed, sc.play(t, place+" "+kind)); diff != "" {
@@ -45,6 +46,22 @@ func TestACrashAtEveryStep(t *testing.T) {
 			}
 		})
 	}
+}
+
+// placesOf are the places at which a scenario is crashed around a kind of action: all of
+// them in the first scenario that has the kind, and in the others, where it is the same
+// code, the one that leaves most undone. With HOLDFAST_ALL set it is all of them everywhere.
+func (sc *scenario) placesOf(kind string) []string {
+	first := slices.IndexFunc(scenarios, func(o scenario) bool { return slices.Contains(o.kinds, kind) })
+	switch {
+	case os.Getenv("HOLDFAST_ALL") != "":
+		return places
+	case kind == "configure": // when one has ended a failover may be tested too early, which calls the test off
+		return places[:2]
+	case scenarios[first].name == sc.name:
+		return places
+	}
+	return []string{"acted"}
 }
 
 // play runs a scenario with one crash, or none, and returns what its events say, sorted.
@@ -80,13 +97,21 @@ func (sc *scenario) play(t *testing.T, crashAt string) []string {
 		t.Fatalf("the service died %d times and should have %d times", s.revived, want)
 	}
 	end()
-	said := append(s.messages(east), s.messages(west)...)
+	said := slices.DeleteFunc(append(s.messages(east), s.messages(west)...), slowness)
 	for i := range said {
 		said[i] = started.ReplaceAllString(strings.ReplaceAll(said[i], s.dir, "DIR"), "WHEN")
 	}
 	slices.Sort(said)
 	s.nothingLeft()
 	return said
+}
+
+// slowness tells whether an event says that an engine got no processor for seconds. That is
+// the machine's doing, with or without a crash.
+func slowness(message string) bool {
+	return slices.ContainsFunc([]string{
+		"is busy and answers nobody", "does not answer, and whether it ever will cannot be told", "answers again after",
+	}, func(part string) bool { return strings.Contains(message, part) })
 }
 
 // TestEveryActionIsCrashed makes sure that no kind of action is forgotten above.

@@ -22,7 +22,7 @@ func TestAKilledPrimaryIsReplacedByItsReplica(t *testing.T) {
 	for _, text := range []string{
 		"pair-001: Recovering cache nodes 0001",
 		"pair-002: Failover from primary node pair-001 to replica node pair-002",
-		"pair: Failover to replica node pair-002 completed",
+		"pair: Failover from primary node pair-001 to replica node pair-002 completed",
 		"pair-001: Finished recovery for cache nodes 0001",
 	} {
 		s.wantMessage(east, text)

@@ -71,7 +71,7 @@ func (s *service) killInUpload(name string) bool {
 	whole := filepath.Join(s.dir, "s3", east, "exports", name+"-0001.rdb")
 	parts := filepath.Join(s.dir, "s3", east, "exports", ".sgwtmp", "multipart", "*", "*", "[0-9]*")
 	note := filepath.Join(s.dir, "snapshots", east, "backup", "upload-*")
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		found, err := filepath.Glob(parts)
 		if err != nil {
 			s.t.Fatal(err)

@@ -48,9 +48,24 @@ var scenarios = []scenario{
 	},
 	{
 		name:   "failover",
-		kinds:  []string{"promote", "configure", "start", "ready"},
+		kinds:  []string{"promote", "start", "ready"},
 		before: pairInStep,
 		run:    failover,
+	},
+	{
+		name:   "members",
+		kinds:  []string{"join", "leave", "part", "demote", "test", "settle", "configure"},
+		before: pairInStep,
+		run:    membersChange,
+	},
+	{
+		name:   "a replica that cannot start",
+		kinds:  []string{"call-off", "remove"},
+		before: func(s *service) { s.createGroup(east, groupRequest("shop", "valkey", "8.1", 1)) },
+		run: func(s *service) {
+			s.cannotAdd(s.awaitGroup(east, "shop", "available"))
+			s.deleteGroup(east, "shop", "")
+		},
 	},
 	{
 		name:  "forwarders",
@@ -89,7 +104,7 @@ var scenarios = []scenario{
 	},
 	{
 		name:    "automatic backup",
-		kinds:   []string{"missed", "backup", "snapshot", "expire", "erase"},
+		kinds:   []string{"missed", "backup", "expire", "erase"},
 		before:  withData,
 		between: overdue,
 		run:     automaticBackup, snapshots: true,
@@ -99,6 +114,17 @@ var scenarios = []scenario{
 		kinds:  []string{"abandon"},
 		before: backedUp,
 		run:    failingCopy, snapshots: true,
+	},
+	{
+		name:   "parameters",
+		kinds:  []string{"parameters", "reboot", "rebooted"},
+		before: pairInStep,
+		run:    parametersAndReboot,
+	},
+	{
+		name:  "resharding",
+		kinds: []string{"reshard", "move", "conclude"},
+		run:   resharding,
 	},
 }
 
@@ -137,6 +163,7 @@ func failover(s *service) {
 	})
 	s.awaitAnswer(primary(g), "DEL", "written")
 	wantData(s.t, primary(g), fewKeys)
+	s.isReplica(reader(g)) // the new primary stood in for it until it was told to let go
 	s.inStep(g, fewKeys)
 	after := s.awaitGroup(east, "pair", "available")
 	if primary(after) != primary(g) || reader(after) != reader(g) {

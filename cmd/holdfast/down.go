@@ -31,7 +31,8 @@ func newDownCmd() *cobra.Command {
 Before a primary is stopped its data is written into its directory, and loaded
 again when the next "holdfast serve" starts it. With --discard nothing is written
 and the caches come back as their own persistence settings left them, which
-means empty unless their parameter group has appendonly.`,
+means empty unless their parameter group has appendonly. Memcached nodes keep their items
+where there is room for them in /dev/shm.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.out = cmd.ErrOrStderr()

@@ -30,6 +30,10 @@ func (in *installation) stopNodes(ctx context.Context, o downOptions) error {
 	mover := in.mover(nil)
 	var errs []error
 	for _, u := range units {
+		if len(u.nodes) > 0 && u.nodes[0].Memcached != nil {
+			errs = append(errs, in.stopMemcacheds(ctx, &u.nodes[0], o))
+			continue
+		}
 		errs = append(errs, in.stopUnit(ctx, mover, u, o))
 	}
 	return errors.Join(errs...)

@@ -9,6 +9,7 @@ import (
 
 	"holdfast.dev/internal/engine"
 	"holdfast.dev/internal/engine/catalog"
+	"holdfast.dev/internal/engine/memcached"
 	"holdfast.dev/internal/objects"
 	"holdfast.dev/internal/proc"
 	"holdfast.dev/internal/store"
@@ -25,6 +26,7 @@ type installation struct {
 	db         *store.DB
 	supervisor *proc.Supervisor
 	engines    *engine.Engines
+	memcacheds *memcached.Nodes
 	snapshots  objects.Store
 }
 
@@ -52,6 +54,9 @@ func openInstallation(ctx context.Context, dir dataDir, log *slog.Logger) (_ *in
 		return nil, err
 	}
 	in.engines = engine.New(engine.Config{DataDir: string(dir), Supervisor: in.supervisor, Catalog: in.catalog, Log: log})
+	in.memcacheds = memcached.New(memcached.Config{
+		DataDir: string(dir), MemoryDir: dir.memoryDir(), Supervisor: in.supervisor, Catalog: in.catalog, Log: log,
+	})
 	return in, nil
 }
 

@@ -20,9 +20,11 @@ import (
 	"holdfast.dev/internal/api/query"
 	"holdfast.dev/internal/api/sigv4"
 	"holdfast.dev/internal/api/sts"
+	"holdfast.dev/internal/authority"
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/control"
 	"holdfast.dev/internal/endpoint"
+	"holdfast.dev/internal/endpoint/discovery"
 	"holdfast.dev/internal/objects"
 	"holdfast.dev/internal/objects/front"
 	"holdfast.dev/internal/objects/gateway"
@@ -110,7 +112,7 @@ func serve(ctx context.Context, o serveOptions) (err error) {
 func (in *installation) run(ctx context.Context, o serveOptions, key rootKey, b *bucketKeeper, ln net.Listener) (err error) {
 	control, err := control.New(ctx, control.Config{
 		DB: in.db, Catalogue: catalogue{in.catalog}, Buckets: bucketLooker{b.buckets}, Memory: machineMemory{},
-		Now: time.Now, Addresses: loopback(), StrictMemory: o.memory == "strict",
+		Now: time.Now, Addresses: loopback(), Nodes: in.engines, Unhonoured: in.unhonoured, StrictMemory: o.memory == "strict",
 	})
 	if err != nil {
 		return errors.Join(err, ln.Close())
@@ -125,7 +127,14 @@ func (in *installation) run(ctx context.Context, o serveOptions, key rootKey, b 
 	objects.Sweep(in.dir.snapshots()) // of what an earlier run was writing when it was killed
 	doors := endpoint.New(endpoint.Config{Log: in.log})
 	defer func() { err = errors.Join(err, doors.Close()) }()
+	certificates, err := authority.Open(in.dir.authority(), time.Now)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	before := discovery.NewManager(discovery.ManagerConfig{Log: in.log})
+	defer func() { err = errors.Join(err, before.Close()) }()
 	runner := reconcile.New(reconcile.Config{
+		Memcacheds: in.memcacheds, Discovery: fronts{doors: before, nodes: in.memcacheds, authority: certificates},
 		DB: in.db, Engines: in.engines, Transfers: in.mover(b.buckets), Endpoints: doors, Memory: machineMemory{},
 		Now: time.Now, Log: in.log,
 	})
@@ -145,6 +154,7 @@ func (in *installation) run(ctx context.Context, o serveOptions, key rootKey, b 
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return server.Serve(ctx, ln) })
 	work.Go(func() error { return runner.Run(ctx) })
+	work.Go(func() error { return in.watchNodes(ctx) })
 	in.log.Info("serving", "url", "http://"+ln.Addr().String(), "data", string(in.dir), "engines", len(in.catalog.Builds()),
 		"nodes", nodes, "memory_promised_mib", promised>>20, "memory_mib", machineMemory{}.Total()>>20)
 	fmt.Println("ready")
@@ -157,9 +167,13 @@ func (in *installation) promised(ctx context.Context) (nodes int, bytes int64, e
 		clusters, err := records.Clusters.List(tx, "")
 		for i := range clusters {
 			t, _ := cache.FindNodeType(clusters[i].NodeType)
-			bytes += t.MaxMemory
+			n := 1
+			if m := clusters[i].Memcached; m != nil {
+				n = len(m.Nodes)
+			}
+			bytes += t.MaxMemory * int64(n)
+			nodes += n
 		}
-		nodes = len(clusters)
 		return err
 	})
 	return nodes, bytes, err

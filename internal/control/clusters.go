@@ -8,18 +8,24 @@ import (
 	"holdfast.dev/internal/store"
 )
 
-// NewCluster is what CreateCacheCluster asks for: one node that stands alone.
+// NewCluster is what CreateCacheCluster asks for: one node that stands alone, or, with
+// GroupID, one more replica of that replication group; or the nodes of a Memcached cluster.
 type NewCluster struct {
-	ID string
+	ID, GroupID string
 	Asked
 	Nodes *int
 	Zone  string
+	// Memcached is for that engine alone.
+	Memcached NewMemcached
 }
 
 // CreateCacheCluster writes a new cluster down.
 func (c *Control) CreateCacheCluster(ctx context.Context, region string, in NewCluster) (*cache.CacheCluster, error) {
 	if err := checkNewCluster(region, &in); err != nil {
 		return nil, err
+	}
+	if in.GroupID != "" {
+		return c.addReplica(ctx, region, &in)
 	}
 	id := lower(in.ID)
 	err := c.DB.View(ctx, func(tx *store.Tx) error {
@@ -31,6 +37,9 @@ func (c *Control) CreateCacheCluster(ctx context.Context, region string, in NewC
 	})
 	if err != nil {
 		return nil, err
+	}
+	if lower(in.Engine) == cache.Memcached {
+		return c.createMemcached(ctx, region, &in)
 	}
 	in.ClusterMode = ClusterOff
 	d, from, err := c.prepare(ctx, region, id, &in.Asked)
@@ -70,6 +79,9 @@ func checkNewCluster(region string, in *NewCluster) error {
 
 // putAlone writes everything that belongs to a new cluster of its own.
 func (c *Control) putAlone(tx *store.Tx, k *cache.CacheCluster, zone string, d *decided, next int) error {
+	if err := adoptParameters(tx, k.Region, &k.Settings, false); err != nil {
+		return err
+	}
 	subnets, err := subnetGroup(tx, k.Region, k.SubnetGroup)
 	if err != nil {
 		return err
@@ -152,7 +164,7 @@ func (c *Control) DeleteCacheCluster(ctx context.Context, region, id, finalSnaps
 			return err
 		}
 		if k.GroupID != "" {
-			return refuseMember(tx, &k)
+			return c.deleteReplica(tx, &k, finalSnapshot)
 		}
 		if err := c.lastSnapshotOfCluster(tx, &k, finalSnapshot); err != nil {
 			return err
@@ -187,22 +199,4 @@ func (c *Control) lastSnapshotOfCluster(tx *store.Tx, k *cache.CacheCluster, nam
 	}
 	s := cache.SnapshotOfCluster(k)
 	return c.putSnapshot(tx, &s, name, nil)
-}
-
-// refuseMember says why a member of a group is not deleted by itself.
-func refuseMember(tx *store.Tx, k *cache.CacheCluster) error {
-	g, err := getGroup(tx, k.Region, k.GroupID)
-	if err != nil {
-		return err
-	}
-	switch {
-	case len(g.Members) == 1:
-		return cache.Faultf(codeClusterState,
-			"Cannot delete the cache cluster since it is the only member of a replication group. Delete the replication group instead.")
-	case g.Leads(k.ID):
-		return cache.Faultf(codeClusterState, "Cache cluster %s is serving as primary for replication group %s and cannot be deleted. "+
-			"To delete the entire replication group, use DeleteReplicationGroup.", k.ID, g.ID)
-	}
-	return invalid("Cache cluster %s is a replica of replication group %s. Removing a replica is not supported by this endpoint yet; "+
-		"to delete the entire replication group, use DeleteReplicationGroup.", k.ID, g.ID)
 }

@@ -11,7 +11,8 @@ import (
 	"holdfast.dev/internal/store"
 )
 
-// Config is what a Control works with. All fields but StrictMemory are needed.
+// Config is what a Control works with. All fields but Nodes, Unhonoured and
+// StrictMemory are needed.
 type Config struct {
 	DB        *store.DB
 	Catalogue Catalogue
@@ -19,6 +20,11 @@ type Config struct {
 	Memory    Memory
 	Now       func() time.Time
 	Addresses Addresses
+	// Nodes looks at nodes that run. Without it their memory and their lag are not known.
+	Nodes Nodes
+	// Unhonoured names the parameters whose values an installed build cannot have.
+	// Without it whatever the parameter group family allows passes.
+	Unhonoured func(build string, values map[string]string) []string
 	// StrictMemory reserves the memory that node types name.
 	StrictMemory bool
 }

@@ -26,7 +26,7 @@ func (c *Control) prepare(ctx context.Context, region, id string, a *Asked) (*de
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := c.decide(region, id, a, from)
+	d, err := c.decide(ctx, region, id, a, from)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -42,7 +42,7 @@ func (c *Control) fits(d *decided, from *cache.Snapshot, shards []layout) error 
 	if d.seed == nil {
 		return nil
 	}
-	usable := cache.DataMemory(d.node, cache.EffectiveParameters(d.ParameterGroup, d.NodeType, d.EngineVersion))
+	usable := cache.DataMemory(d.node, d.EffectiveParameters(d.Parameters))
 	return checkShards(d, from, shards, usable, c.Memory.Available())
 }
 

@@ -21,6 +21,10 @@
 // fit what is really free; with StrictMemory the node types of all caches
 // together may not exceed the machine.
 //
+// Of Memcached, what concerns nodes, version and node type is pending until the
+// maintenance window unless it is to be applied immediately. New nodes have their
+// addresses while they are pending.
+//
 // Invariants: a group, its members, the claims on their addresses and, for a
 // seed, the mark on the snapshot are written together or not at all; no address
 // belongs to two; the windows of a cache never overlap.

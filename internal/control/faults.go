@@ -14,6 +14,10 @@ const (
 	codeNodeQuota            = "NodeQuotaForCustomerExceeded"
 	codeClusterNodeQuota     = "NodeQuotaForClusterExceeded"
 	codeNodeGroupQuota       = "NodeGroupsPerReplicationGroupQuotaExceeded"
+	codeNoOperation          = "NoOperationFault"
+	codeCallRate             = "APICallRateForCustomerExceeded"
+	codeNodeGroupNotFound    = "NodeGroupNotFoundFault"
+	codeTestNotAvailable     = "TestFailoverNotAvailableFault"
 
 	codeGroupExists   = "ReplicationGroupAlreadyExists"
 	codeGroupNotFound = "ReplicationGroupNotFoundFault"
@@ -38,6 +42,9 @@ const (
 	codeInvalidSubnet       = "InvalidSubnet"
 
 	codeParameterGroupNotFound = "CacheParameterGroupNotFound"
+	codeParameterGroupExists   = "CacheParameterGroupAlreadyExists"
+	codeParameterGroupState    = "InvalidCacheParameterGroupState"
+	codeParameterGroupQuota    = "CacheParameterGroupQuotaExceeded"
 
 	codeInvalidKey  = "InvalidKMSKeyFault"
 	codeInvalidARN  = "InvalidARN"

@@ -72,6 +72,12 @@ func (c *Control) putGroup(tx *store.Tx, n newGroup, next int) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := adoptParameters(tx, n.region, &n.Settings, n.cluster); err != nil {
+		return nil, err
+	}
+	if err := checkDurability(n.Parameters, n.in.MultiAZ); err != nil {
+		return nil, err
+	}
 	g := n.group(c)
 	members := n.members(&g, subnets)
 	exceeded, err := c.reserve(tx, n.region, len(members), n.node)

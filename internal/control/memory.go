@@ -40,11 +40,18 @@ func nominal(tx *store.Tx, region string) (nodesInRegion int, bytes int64, err e
 		return 0, 0, err
 	}
 	for i := range clusters {
+		n := 1
+		if m := clusters[i].Memcached; m != nil {
+			n = len(m.Nodes)
+			if m.Pending != nil {
+				n += len(m.Pending.Add)
+			}
+		}
 		if clusters[i].Region == region {
-			nodesInRegion++
+			nodesInRegion += n
 		}
 		t, _ := cache.FindNodeType(clusters[i].NodeType)
-		bytes += t.MaxMemory
+		bytes += t.MaxMemory * int64(n)
 	}
 	return nodesInRegion, bytes, nil
 }

@@ -11,7 +11,7 @@ import (
 
 // Change is what ModifyReplicationGroup and ModifyCacheCluster have in common.
 // Zero values and nil mean that nothing was said. All of it is applied at once,
-// whatever ApplyImmediately says: nothing here touches an engine.
+// whatever ApplyImmediately says: of it all, only another parameter group is told to engines.
 type Change struct {
 	SnapshotRetention                 *int
 	SnapshotWindow, MaintenanceWindow string
@@ -20,12 +20,16 @@ type Change struct {
 	NotificationTopicStatus string
 	AutoMinorVersionUpgrade *bool
 	SecurityGroupIDs        []string
+	// ParameterGroup is the parameter group that is to be used from now on.
+	ParameterGroup string
 	// Same is what cannot be changed yet, and passes if it is what there is.
 	Same Same
+	// Memcached is for that engine alone, which can be given another version and node type too.
+	Memcached MemcachedChange
 }
 
 // Same are the settings that a request may name but not change.
-type Same struct{ Engine, EngineVersion, NodeType, ParameterGroup, IPDiscovery string }
+type Same struct{ Engine, EngineVersion, NodeType, IPDiscovery string }
 
 // check checks what can be said without looking anywhere.
 func (c *Change) check(region string) error {
@@ -57,7 +61,6 @@ func (s *Same) check(now *cache.Settings, build string) error {
 		{"Engine", s.Engine, now.Engine, lower(s.Engine) == now.Engine},
 		{"EngineVersion", s.EngineVersion, now.EngineVersion, version},
 		{"CacheNodeType", s.NodeType, now.NodeType, s.NodeType == now.NodeType},
-		{"CacheParameterGroupName", s.ParameterGroup, now.ParameterGroup, lower(s.ParameterGroup) == now.ParameterGroup},
 		{"IpDiscovery", s.IPDiscovery, now.IPDiscovery, s.IPDiscovery == now.IPDiscovery},
 	} {
 		if c.asked != "" && !c.equal {

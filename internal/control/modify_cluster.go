@@ -14,6 +14,15 @@ func (c *Control) ModifyCacheCluster(ctx context.Context, region, id string, in 
 	if err := in.check(region); err != nil {
 		return nil, err
 	}
+	if k, yes, err := c.isMemcached(ctx, region, id); yes || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return c.modifyMemcached(ctx, &k, &in)
+	}
+	if err := in.Memcached.refuse(); err != nil {
+		return nil, err
+	}
 	var k cache.CacheCluster
 	err := c.DB.Update(ctx, func(tx *store.Tx) error {
 		var err error
@@ -43,6 +52,10 @@ func (c *Control) changeCluster(tx *store.Tx, k *cache.CacheCluster, in *Change)
 	if err != nil {
 		return err
 	}
+	used, err := c.associate(tx, k.Region, in.ParameterGroup, &k.Settings, &parameterUser{members: []cache.CacheCluster{*k}})
+	if err != nil {
+		return err
+	}
 	if k.SnapshotRetention != before {
 		if err := keepFor(tx, k.Region, "", k.ID, k.SnapshotRetention); err != nil {
 			return err
@@ -51,5 +64,5 @@ func (c *Control) changeCluster(tx *store.Tx, k *cache.CacheCluster, in *Change)
 	if err := records.Clusters.Put(tx, k.Key(), *k); err != nil {
 		return err
 	}
-	return c.tell(tx, k.Region, cache.EventCluster, k.ID, notes...)
+	return c.tell(tx, k.Region, cache.EventCluster, k.ID, append(notes, used...)...)
 }

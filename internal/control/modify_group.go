@@ -2,7 +2,7 @@ package control
 
 import (
 	"context"
-	"fmt"
+	"maps"
 	"slices"
 
 	"holdfast.dev/internal/cache"
@@ -15,9 +15,14 @@ type GroupChange struct {
 	Change
 	Description         *string
 	SnapshottingCluster string
-	// What cannot be changed yet, and passes if it is what there is.
-	AutomaticFailover, MultiAZ  *bool
-	PrimaryCluster, ClusterMode string
+	AutomaticFailover   *bool
+	MultiAZ             *bool
+	// PrimaryCluster is the member that is to lead, and Immediately, ApplyImmediately, that
+	// this may be now. All else is applied at once in any case.
+	PrimaryCluster string
+	Immediately    bool
+	// ClusterMode cannot be changed yet, and passes if it is what there is.
+	ClusterMode string
 }
 
 // ModifyReplicationGroup changes settings of a group.
@@ -59,6 +64,17 @@ func (c *Control) changeGroup(tx *store.Tx, g *Group, in *GroupChange) error {
 	if err != nil {
 		return err
 	}
+	turned, err := in.changeFailover(g)
+	if err != nil {
+		return err
+	}
+	used, err := c.associate(tx, g.Region, in.ParameterGroup, &g.Settings, &parameterUser{group: &g.ReplicationGroup, members: g.Members})
+	if err != nil {
+		return err
+	}
+	if err := checkDurability(g.Parameters, g.MultiAZ); err != nil {
+		return err
+	}
 	if err := chooseSource(tx, &g.ReplicationGroup, in.SnapshottingCluster); err != nil {
 		return err
 	}
@@ -78,7 +94,10 @@ func (c *Control) changeGroup(tx *store.Tx, g *Group, in *GroupChange) error {
 	if err := records.Groups.Put(tx, g.Key(), g.ReplicationGroup); err != nil {
 		return err
 	}
-	return c.tell(tx, g.Region, cache.EventGroup, g.ID, notes...)
+	if err := in.promote(tx, g); err != nil {
+		return err
+	}
+	return c.tell(tx, g.Region, cache.EventGroup, g.ID, slices.Concat(notes, turned, used)...)
 }
 
 // follow gives a member the settings of its group that can be modified.
@@ -88,6 +107,7 @@ func follow(member, group *cache.Settings) {
 	member.NotificationTopicARN = group.NotificationTopicARN
 	member.AutoMinorVersionUpgrade = group.AutoMinorVersionUpgrade
 	member.SecurityGroupIDs = slices.Clone(group.SecurityGroupIDs)
+	member.ParameterGroup, member.Parameters = group.ParameterGroup, maps.Clone(group.Parameters)
 }
 
 // chooseSource writes down which member the daily backup reads. Without cluster
@@ -125,21 +145,6 @@ func (in *GroupChange) checkSame(g *Group) error {
 	}
 	if err := in.Same.check(&g.Settings, build); err != nil {
 		return err
-	}
-	for _, c := range []struct {
-		member  string
-		asked   *bool
-		present bool
-	}{
-		{"AutomaticFailoverEnabled", in.AutomaticFailover, g.AutomaticFailover},
-		{"MultiAZEnabled", in.MultiAZ, g.MultiAZ},
-	} {
-		if c.asked != nil && *c.asked != c.present {
-			return unchangeable(c.member, fmt.Sprint(*c.asked), fmt.Sprint(c.present))
-		}
-	}
-	if p := lower(in.PrimaryCluster); p != "" && p != g.Primary {
-		return unchangeable("PrimaryClusterId", p, g.Primary)
 	}
 	mode := "disabled"
 	if g.ClusterEnabled {

@@ -70,6 +70,12 @@ func checkInvariants(t rapidOrTest, w *controltest.World, ownHost bool) {
 		if (g.SnapshotRetention > 0) != (g.SnapshottingCluster != "") {
 			t.Fatalf("group %s keeps backups for %d days and takes them of %q", g.ID, g.SnapshotRetention, g.SnapshottingCluster)
 		}
+		if (g.Change != nil) != (g.Status == cache.StatusModifying) || len(g.Members) > 6 {
+			t.Fatalf("group %s with %d members has status %s and change %v", g.ID, len(g.Members), g.Status, g.Change)
+		}
+		if g.SnapshotRetention > 0 && g.Change == nil && !slices.Contains(g.Members, g.SnapshottingCluster) {
+			t.Fatalf("backups of group %s are taken of %s, which has gone", g.ID, g.SnapshottingCluster)
+		}
 		add(g.PrimaryEndpoint, records.GroupOwner(g.Key()))
 		add(g.ReaderEndpoint, records.GroupOwner(g.Key()))
 		for _, id := range g.Members {
@@ -80,8 +86,11 @@ func checkInvariants(t rapidOrTest, w *controltest.World, ownHost bool) {
 			if k.SnapshotRetention != g.SnapshotRetention || k.SnapshotWindow != g.SnapshotWindow {
 				t.Fatalf("group %s and member %s have other backups", g.ID, id)
 			}
-			if (g.Deletion != nil) != (k.Deletion != nil) {
+			if g.Deletion != nil && k.Deletion == nil || g.Deletion == nil && k.Deletion != nil && g.Change == nil {
 				t.Fatalf("group %s and member %s do not go together", g.ID, id)
+			}
+			if g.Leads(id) && g.Deletion == nil && k.Deletion != nil {
+				t.Fatalf("the primary %s is to go", id)
 			}
 			listed[k.Key()] = true
 		}
@@ -210,6 +219,30 @@ func (a *actor) actions() map[string]func(*rapid.T) {
 			}
 			id := a.id("g", 4)
 			_, err := c.ModifyReplicationGroup(ctx, region, id, control.GroupChange{Change: change, SnapshottingCluster: id + "-001"})
+			a.check(err)
+		},
+		"add replicas": func(*rapid.T) {
+			n := rapid.IntRange(0, 5).Draw(a.rt, "replicas")
+			_, err := c.IncreaseReplicaCount(ctx, region, a.id("g", 4), control.ReplicaCount{Immediately: true, New: &n})
+			a.check(err)
+		},
+		"remove replicas": func(*rapid.T) {
+			n := rapid.IntRange(0, 3).Draw(a.rt, "replicas")
+			_, err := c.DecreaseReplicaCount(ctx, region, a.id("g", 4), control.ReplicaCount{Immediately: true, New: &n})
+			a.check(err)
+		},
+		"add a replica": func(*rapid.T) {
+			_, err := c.CreateCacheCluster(ctx, region, control.NewCluster{
+				ID: rapid.SampledFrom([]string{"c1", "r1", "g1-002"}).Draw(a.rt, "cluster"), GroupID: a.id("g", 4),
+			})
+			a.check(err)
+		},
+		"hand over": func(*rapid.T) {
+			id := a.id("g", 4)
+			_, err := c.ModifyReplicationGroup(ctx, region, id, control.GroupChange{
+				PrimaryCluster: id + rapid.SampledFrom([]string{"-001", "-002"}).Draw(a.rt, "member"), Immediately: true,
+				AutomaticFailover: new(rapid.Bool().Draw(a.rt, "failover")),
+			})
 			a.check(err)
 		},
 		"snapshot": func(*rapid.T) {

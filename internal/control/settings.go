@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -32,6 +33,8 @@ type Asked struct {
 	// ClusterMode says whether the keys are to be spread over several shards: "enabled",
 	// "disabled", or "" for as the parameter group, or else the snapshot, has it.
 	ClusterMode string
+	// memcached: it is a cache cluster, which may be of that engine.
+	memcached bool
 }
 
 // The values of ClusterMode.
@@ -106,7 +109,7 @@ type decided struct {
 
 // decide completes what was asked for. from is the snapshot to restore, if there
 // is one: it says what was not asked for otherwise.
-func (c *Control) decide(region, id string, a *Asked, from *cache.Snapshot) (*decided, error) {
+func (c *Control) decide(ctx context.Context, region, id string, a *Asked, from *cache.Snapshot) (*decided, error) {
 	d := &decided{}
 	want := *a
 	if from != nil {
@@ -123,7 +126,7 @@ func (c *Control) decide(region, id string, a *Asked, from *cache.Snapshot) (*de
 	if err := decideNodeType(d, want.NodeType); err != nil {
 		return nil, err
 	}
-	if err := decideParameterGroup(d, &want, from != nil && a.ParameterGroup == ""); err != nil {
+	if err := c.decideParameterGroup(ctx, region, d, &want, from != nil && a.ParameterGroup == "", from != nil && from.ClusterEnabled()); err != nil {
 		return nil, err
 	}
 	if err := checkClusterRestore(d, from, a.SnapshotARNs); err != nil {
@@ -177,7 +180,9 @@ func (c *Control) decideEngine(d *decided, a *Asked) error {
 	switch d.Engine {
 	case cache.Redis, cache.Valkey:
 	case cache.Memcached:
-		return invalid("The engine memcached is not served by this endpoint yet. Engines served: redis, valkey.")
+		if !a.memcached {
+			return invalid("The engine memcached has no replication groups. Use CreateCacheCluster, or one of the engines redis and valkey.")
+		}
 	case "":
 		return missing("Engine")
 	default:
@@ -229,17 +234,26 @@ func decideNodeType(d *decided, asked string) error {
 	case d.Engine == cache.Redis && t.MinRedis != "" && cache.CompareVersions(d.EngineVersion, t.MinRedis) < 0:
 		return conflict("The node type %s serves redis from version %s on. Provided version: %s", asked, t.MinRedis, d.EngineVersion)
 	}
+	if d.Engine == cache.Memcached {
+		if err := checkMemcachedNodeType(t, d.EngineVersion); err != nil {
+			return err
+		}
+	}
 	d.node, d.NodeType = t, t.Name
 	return nil
 }
 
 // decideParameterGroup takes the group asked for or the default one. An inherited
-// group of another family, or mode, gives way to the default.
-func decideParameterGroup(d *decided, a *Asked, inherited bool) error {
+// group of another family, or mode, or one that is gone, gives way to the default; in the
+// last case clustered says which.
+func (c *Control) decideParameterGroup(ctx context.Context, region string, d *decided, a *Asked, inherited, clustered bool) error {
 	name := lower(a.ParameterGroup)
-	g, ok := cache.FindParameterGroup(name)
+	g, ok, err := c.lookUpParameterGroup(ctx, region, name)
+	if err != nil {
+		return err
+	}
 	own := cache.DefaultParameterGroup(d.choice.Family)
-	if a.ClusterMode == ClusterOn || a.ClusterMode == "" && inherited && g.ClusterMode {
+	if a.ClusterMode == ClusterOn || a.ClusterMode == "" && inherited && (g.ClusterMode || !ok && clustered) {
 		own = cache.ClusterParameterGroup(d.choice.Family)
 	}
 	mode := ClusterOff
@@ -260,8 +274,11 @@ func decideParameterGroup(d *decided, a *Asked, inherited bool) error {
 	case a.ClusterMode == ClusterOn && !g.ClusterMode:
 		return conflict("Cluster mode should be enabled in parameter group, but found it is disabled.")
 	}
-	d.ParameterGroup, d.cluster = g.Name, g.ClusterMode
-	return nil
+	d.ParameterGroup, d.Parameters, d.cluster = g.Name, g.Values, g.ClusterMode
+	if !g.Default() {
+		d.notes = append(d.notes, usesParameterGroup(g.Name))
+	}
+	return c.checkHonoured(&g, d.choice.Build, g.Values)
 }
 
 // note says what is kept without effect.

@@ -92,7 +92,7 @@ func findTagged(tx *store.Tx, region, arn string) (*tagged, error) {
 	case cache.KindSubnetGroup:
 		return taggedSubnetGroup(tx, region, name)
 	case cache.KindParameterGroup:
-		return taggedParameterGroup(name)
+		return taggedParameterGroup(tx, region, name)
 	}
 	return nil, cache.Faultf(codeInvalidARN, "Resources of the kind %s are not supported by this endpoint yet: %s", kind, arn)
 }
@@ -158,9 +158,13 @@ func taggedSubnetGroup(tx *store.Tx, region, name string) (*tagged, error) {
 	}}, err
 }
 
-func taggedParameterGroup(name string) (*tagged, error) {
-	g, err := findParameterGroup(name)
-	return &tagged{nil, func([]cache.Tag) error {
-		return invalid("Default parameter groups cannot be tagged: %s", g.Name)
+func taggedParameterGroup(tx *store.Tx, region, name string) (*tagged, error) {
+	g, err := findParameterGroup(tx, region, name)
+	return &tagged{g.Tags, func(tags []cache.Tag) error {
+		if g.Default() {
+			return invalid("Default parameter groups cannot be tagged: %s", g.Name)
+		}
+		g.Tags = tags
+		return records.ParameterGroups.Put(tx, g.Key(), g)
 	}}, err
 }

@@ -3,8 +3,6 @@ package control
 import (
 	"slices"
 	"strings"
-
-	"holdfast.dev/internal/cache"
 )
 
 // VersionFilter is what DescribeCacheEngineVersions asks for; empty fields match all.
@@ -39,10 +37,6 @@ func VersionOrder(v Version) string {
 func compareVersions(a, b Version) int { return strings.Compare(VersionOrder(a), VersionOrder(b)) }
 
 func (f *VersionFilter) matches(v *Version) bool {
-	// memcached has to wait for its engine: what is listed can be created.
-	if v.Engine == cache.Memcached {
-		return false
-	}
 	line := strings.TrimSuffix(f.Version, "x")
 	return (f.Engine == "" || v.Engine == lower(f.Engine)) &&
 		(f.Family == "" || v.Family == lower(f.Family)) &&

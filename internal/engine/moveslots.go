@@ -58,6 +58,24 @@ func (e *Engines) moveSlots(ctx context.Context, m cache.SlotMove, told func(cac
 	return slots.Run(ctx, order, told)
 }
 
+// learn makes a replica that is about to lead know who has been given slots lately.
+func learn(ctx context.Context, spec cache.NodeSpec) error {
+	if len(spec.Cluster.Moving) == 0 {
+		return nil
+	}
+	self, err := slotNode(spec)
+	if err != nil {
+		return err
+	}
+	var primaries []slots.Node
+	for _, n := range spec.Cluster.Nodes {
+		if n.Primary == "" && n.ID != spec.Cluster.Self {
+			primaries = append(primaries, slots.Node{ID: n.ID, At: adminOptions(n.Address, spec.Secret)})
+		}
+	}
+	return slots.Learn(ctx, self, primaries, spec.Cluster.Moving)
+}
+
 func slotNode(spec cache.NodeSpec) (slots.Node, error) {
 	if spec.Cluster == nil {
 		return slots.Node{}, fmt.Errorf("%w: %s is in no cluster", cache.ErrPermanent, spec.Key)

@@ -104,6 +104,9 @@ func (c *change) promote(ctx context.Context, in info) error {
 		if both, err := torn(ctx, c.conn, c.spec.Cluster.Self); both || err != nil {
 			return errors.Join(err, cache.ErrTorn)
 		}
+		if err := learn(ctx, c.spec); err != nil {
+			return fmt.Errorf("cannot promote it: %w", err)
+		}
 		// At once and with all the slots: nobody else is asked, since who leads has
 		// been decided already.
 		cmd = []string{"CLUSTER", "FAILOVER", "TAKEOVER"}

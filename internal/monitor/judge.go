@@ -84,9 +84,12 @@ type Verdict struct {
 
 // How long a node may owe an answer before anything follows.
 const (
-	// stoppedAfter: a process that is stopped was stopped by somebody, and goes on only
-	// when it is told to.
-	stoppedAfter = 75 * time.Millisecond
+	// stoppedAfter: a process that is stopped goes on only when it is told to. Whoever
+	// stops one for a moment, to look at its stack or to freeze a container, tells it so
+	// well within this time, and is not to cost a failover. Waiting for longer would:
+	// with the time until a question is due, and with what follows, nobody could write
+	// for half a second.
+	stoppedAfter = 200 * time.Millisecond
 	// cutAfter: replicas that have lost their link leave little doubt.
 	cutAfter = 300 * time.Millisecond
 	// idleAfter: an engine that sleeps though there is something to read waits for

@@ -22,9 +22,10 @@ func TestJudge(t *testing.T) {
 		{"nor do its replicas hear of it", Evidence{State: gone, Unseen: true, Last: Pong, Owed: time.Second, Replicas: LinkDown}, Hung},
 
 		{"stopped a moment ago", Evidence{State: stopped, Last: Pong, Owed: 50 * ms, Idle: 50 * ms}, Unsure},
-		{"stopped", Evidence{State: stopped, Last: Pong, Owed: 100 * ms, Idle: 50 * ms}, Hung},
+		{"stopped for as long as it takes to look at a process", Evidence{State: stopped, Last: Pong, Owed: 190 * ms, Idle: 190 * ms}, Unsure},
+		{"stopped", Evidence{State: stopped, Last: Pong, Owed: 200 * ms, Idle: 150 * ms}, Hung},
 		{"stopped, and this process came late", Evidence{Void: true, State: stopped, Last: Pong, Owed: time.Second}, Fine},
-		{"stopped, and its replicas heard from it meanwhile", Evidence{State: stopped, Last: Pong, Owed: 200 * ms, Replicas: LinkMoves}, Unsure},
+		{"stopped, and its replicas heard from it meanwhile", Evidence{State: stopped, Last: Pong, Owed: 300 * ms, Replicas: LinkMoves}, Unsure},
 		{"held by a debugger", Evidence{State: traced, Last: Pong, Owed: time.Hour, Idle: time.Hour}, Unsure},
 		{"held by a debugger, and its replicas gave up", Evidence{State: traced, Last: Pong, Owed: time.Hour, Replicas: LinkDown}, Unsure},
 

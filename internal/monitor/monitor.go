@@ -117,7 +117,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 			stale, read = !m.refresh(ctx), now
 		}
 		if m.late = now.Sub(last) > beat+lateBy; m.late {
-			m.forgive(now)
+			m.forgive(now, now.Sub(last))
 		}
 		last = now
 		count++
@@ -160,10 +160,11 @@ func (m *Monitor) refresh(ctx context.Context) bool {
 }
 
 // forgive begins to count anew for all: what was owed may have come meanwhile, and
-// those who owe it may have stood still as we did.
-func (m *Monitor) forgive(now time.Time) {
+// those who owe it may have stood still as we did. An episode goes on, without the time
+// that was missed: the end of one is that the node answers.
+func (m *Monitor) forgive(now time.Time, missed time.Duration) {
 	for _, w := range m.nodes {
-		w.forgive(now)
+		w.forgive(now, missed)
 	}
 }
 

@@ -38,9 +38,12 @@ type watched struct {
 
 func (w *watched) close() { w.line.close() }
 
-func (w *watched) forgive(now time.Time) {
+func (w *watched) forgive(now time.Time, missed time.Duration) {
 	if !w.owed.IsZero() {
 		w.owed = now
+	}
+	if !w.troubled.IsZero() {
+		w.troubled = w.troubled.Add(missed)
 	}
 	w.moved, w.view, w.asked = time.Time{}, NotAsked, time.Time{}
 }
@@ -133,7 +136,10 @@ func (m *Monitor) judge(ctx context.Context, w *watched, now time.Time) {
 		m.askReplicas(ctx, w, now)
 	}
 	v := Judge(e)
-	if v.Kind == Fine || v.Kind == Dead {
+	switch {
+	case v.Kind == Fine && (m.late || !w.owed.IsZero()):
+		return // nothing speaks against it, and nothing tells that it answers
+	case v.Kind == Fine || v.Kind == Dead:
 		m.calm(ctx, w, now)
 		return
 	}

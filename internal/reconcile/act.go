@@ -21,6 +21,12 @@ func (r *Runner) act(ctx context.Context, unit string, a Action) (outcome, error
 	if a.Kind == actAbandon && unit == snapshotUnit(a.Target) {
 		return r.abandonTransfer(ctx, a), nil
 	}
+	if m, err := r.memcachedView(ctx, unit); err != nil || m != nil {
+		if err != nil {
+			return nil, err
+		}
+		return r.actOnMemcached(ctx, unit, m, a)
+	}
 	v, err := r.view(ctx, unit)
 	if err != nil {
 		return nil, err
@@ -39,7 +45,7 @@ func (r *Runner) act(ctx context.Context, unit string, a Action) (outcome, error
 	case actUnforward:
 		return nil, r.unforward(ctx, a)
 	case actPromote:
-		return r.promote(ctx, v, a.Target)
+		return r.promote(ctx, unit, v, a.Target)
 	case actFinish:
 		return r.finish(ctx, v)
 	case actGiveUp:
@@ -48,6 +54,10 @@ func (r *Runner) act(ctx context.Context, unit string, a Action) (outcome, error
 		return r.keep(v), nil
 	case actDrop:
 		return r.drop(unit, v), nil
+	case actJoin, actCallOff, actLeave, actPart, actDemote, actSettle, actTest:
+		return r.actOnMembers(ctx, v, a)
+	case actReshard, actMove, actConclude:
+		return r.actOnShards(ctx, unit, v, a)
 	}
 	_, id := cache.SplitKey(a.Target)
 	m := v.member(id)
@@ -58,8 +68,11 @@ func (r *Runner) act(ctx context.Context, unit string, a Action) (outcome, error
 }
 
 func (r *Runner) actOnNode(ctx context.Context, k Kind, v *View, m *cache.CacheCluster) (outcome, error) {
-	w := v.wants(v.endpoints())[m.ID]
+	w := v.attainable(m, v.wants(v.endpoints())[m.ID])
 	spec := v.spec(m, w)
+	if v.Group != nil && (k == actStart || k == actConfigure) && !v.turn(v.shardOf(m), m, v.wants(v.endpoints())) {
+		return nil, errNotYet
+	}
 	switch k {
 	case actStart:
 		return r.start(ctx, v, m, spec, w)
@@ -71,6 +84,12 @@ func (r *Runner) actOnNode(ctx context.Context, k Kind, v *View, m *cache.CacheC
 		return r.verify(ctx, v, m, spec)
 	case actRemove:
 		return r.remove(ctx, m, spec)
+	case actParameters:
+		return r.giveParameters(ctx, v, m)
+	case actReboot:
+		return r.reboot(ctx, v, m)
+	case actRebooted:
+		return r.rebooted(v, m), nil
 	}
 	return nil, fmt.Errorf("there is no action %q", k)
 }
@@ -79,7 +98,8 @@ func (r *Runner) actOnNode(ctx context.Context, k Kind, v *View, m *cache.CacheC
 // they are when it runs.
 func (r *Runner) view(ctx context.Context, name string) (*View, error) {
 	kind, key, _ := strings.Cut(name, " ")
-	v := &View{CanRebind: map[string]bool{}}
+	_, forwards := r.inFlight()
+	v := &View{CanRebind: map[string]bool{}, Steps: map[string]cache.Step{}, Forwards: forwards}
 	err := r.DB.View(ctx, func(tx *store.Tx) error {
 		if kind == "cluster" {
 			c, ok, err := records.Clusters.Get(tx, key)
@@ -101,6 +121,9 @@ func (r *Runner) view(ctx context.Context, name string) (*View, error) {
 			if ok {
 				v.Members = append(v.Members, c)
 			}
+			if err := v.readSteps(tx, c.Key()); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -115,6 +138,22 @@ func (r *Runner) view(ctx context.Context, name string) (*View, error) {
 		v.CanRebind[b] = r.Engines.CanRebind(b)
 	}
 	return v, nil
+}
+
+// readSteps reads the steps by which planning tells what a node knows, and whether it
+// can be started.
+func (v *View) readSteps(tx *store.Tx, key string) error {
+	for _, k := range []Kind{actConfigure, actStart, actReady} {
+		id := Action{Kind: k, Target: key}.ID()
+		step, open, err := records.Steps.Get(tx, id)
+		if err != nil {
+			return err
+		}
+		if open {
+			v.Steps[id] = step
+		}
+	}
+	return nil
 }
 
 // changeCluster changes one cluster's record; one that is gone is left gone.

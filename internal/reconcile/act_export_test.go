@@ -34,7 +34,7 @@ func TestAnExportThatIsGivenUpIsTakenBack(t *testing.T) {
 				return records.Snapshots.Put(tx, s.Key(), s)
 			})
 			b.run()
-			testkit.Wait(t, time.Minute, func() bool {
+			testkit.Wait(t, patience, func() bool {
 				s := b.read().snapshots[0]
 				return s.Status == cache.StatusAvailable && len(s.Exports) == 0
 			}, "the export ends")

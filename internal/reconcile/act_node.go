@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 
@@ -42,11 +43,17 @@ func (r *Runner) start(ctx context.Context, v *View, m *cache.CacheCluster, spec
 		return nil, fmt.Errorf("cannot start %s: %w", m.ID, err)
 	}
 	return func(tx *store.Tx) error {
-		return changeCluster(tx, m.Key(), func(c *cache.CacheCluster) {
+		err := changeCluster(tx, m.Key(), func(c *cache.CacheCluster) {
 			n := &c.Node
 			n.Process, n.Ready, n.StartedAt = &p, false, r.Now()
 			n.Role, n.Primary, n.Binds = w.Role, w.Primary, w.Binds
+			n.Heirless, n.Silent = false, false
+			n.Parameters = m.StartedParameters()
 		})
+		if err != nil {
+			return err
+		}
+		return r.tellRecovery(tx, m.Key())
 	}, nil
 }
 
@@ -69,19 +76,35 @@ func (r *Runner) ready(ctx context.Context, m *cache.CacheCluster, spec cache.No
 			return err // it ended meanwhile, and what ended is not ready
 		}
 		recovered := c.Node.Recovering
-		c.Node.Ready, c.Node.Recovering, c.Node.Parked = true, false, false
+		c.Node.Ready, c.Node.Recovering, c.Node.RecoveryTold, c.Node.Parked = true, false, false, false
 		if err := records.Clusters.Put(tx, c.Key(), c); err != nil || !recovered {
+			return err
+		}
+		if err := forgetPromotion(tx, &c); err != nil {
 			return err
 		}
 		if err := r.event(tx, c.Region, cache.EventCluster, c.ID, "Finished recovery for cache nodes %s", cache.NodeID); err != nil {
 			return err
 		}
-		if c.Node.Role != cache.RolePrimary || h.Keys > 0 {
-			return nil
+		if c.Node.Role != cache.RolePrimary || h.Keys > 0 || c.Status == cache.StatusCreating {
+			return nil // nothing is lost, or nothing had been there
 		}
 		return r.event(tx, c.Region, cache.EventCluster, c.ID,
-			"Cache node %s restarted without data: it had no replica and its parameter group keeps none on disk (appendonly no)", cache.NodeID)
+			"Cache node %s restarted without data: no replica had any and its parameter group keeps none on disk (appendonly no)", cache.NodeID)
 	}, nil
+}
+
+// forgetPromotion lets go of a failover that found nobody to lead: the primary itself
+// has come back.
+func forgetPromotion(tx *store.Tx, c *cache.CacheCluster) error {
+	if c.GroupID == "" || c.Node.Role != cache.RolePrimary {
+		return nil
+	}
+	target := cache.Key(c.Region, c.GroupID)
+	if c.NodeGroupID != "" {
+		target += " " + c.NodeGroupID
+	}
+	return records.Steps.Delete(tx, Action{Kind: actPromote, Target: target}.ID())
 }
 
 // TellAgain makes a node be told its role, addresses and parameters once more:
@@ -102,7 +125,11 @@ func TellAgain(tx *store.Tx, c *cache.CacheCluster) error {
 }
 
 func (r *Runner) configure(ctx context.Context, v *View, m *cache.CacheCluster, spec cache.NodeSpec, w want) (outcome, error) {
-	if err := r.Engines.Reconfigure(ctx, spec); err != nil {
+	err := r.Engines.Reconfigure(ctx, spec)
+	if errors.Is(err, cache.ErrTorn) {
+		return r.mend(ctx, m, spec)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cannot configure %s: %w", m.ID, err)
 	}
 	promoted := m.Node.Role == cache.RoleReplica && w.Role == cache.RolePrimary
@@ -115,8 +142,27 @@ func (r *Runner) configure(ctx context.Context, v *View, m *cache.CacheCluster, 
 		if err != nil || !promoted {
 			return err
 		}
-		return r.unitEvent(tx, v, "Failover to replica node %s completed", m.ID)
+		return r.failedOver(tx, v, m)
 	}, nil
+}
+
+// mend ends the process of a node that no command turns round any more. Its data are
+// put aside and loaded by its next start, as the primary that it is to be.
+func (r *Runner) mend(ctx context.Context, m *cache.CacheCluster, spec cache.NodeSpec) (outcome, error) {
+	if err := r.Engines.Shelve(ctx, spec); err != nil {
+		return nil, err
+	}
+	err := r.DB.Update(ctx, func(tx *store.Tx) error {
+		if err := NoteParked(tx, m.Key()); err != nil {
+			return err
+		}
+		return r.event(tx, m.Region, cache.EventCluster, m.ID,
+			"Cache node %s is started again with its data: it takes itself for a primary and for a replica at once", cache.NodeID)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return nil, r.Engines.Fence(ctx, spec, m.Node.Process)
 }
 
 func (r *Runner) remove(ctx context.Context, m *cache.CacheCluster, spec cache.NodeSpec) (outcome, error) {
@@ -133,49 +179,13 @@ func (r *Runner) remove(ctx context.Context, m *cache.CacheCluster, spec cache.N
 	}, nil
 }
 
-// promote chooses the replica that has seen the most and writes down that it
-// leads; telling it so is the next action. The old primary is made sure to be
-// dead first, so that no write it might still take is acknowledged and lost.
-func (r *Runner) promote(ctx context.Context, v *View, target string) (outcome, error) {
-	s, ok := v.shardByTarget(target)
-	if !ok || !v.orphaned(s) {
-		return nil, nil // the primary has come back since this was planned
-	}
-	if old := s.Primary; old != nil {
-		if err := r.Engines.Stop(ctx, v.spec(old, want{}), old.Node.Process); err != nil {
-			return nil, fmt.Errorf("cannot make sure that %s is dead: %w", old.ID, err)
-		}
-	}
-	var best *cache.CacheCluster
-	offset := int64(-1)
-	for _, m := range s.readyReplicas() {
-		h, err := r.Engines.Probe(ctx, v.asTold(m))
-		if err == nil && h.Offset > offset {
-			best, offset = m, h.Offset
-		}
-	}
-	if best == nil {
-		return nil, fmt.Errorf("no replica of %s answers: %w", v.Group.ID, cache.ErrAmbiguous)
-	}
-	from := ""
-	if s.Primary != nil {
-		from = s.Primary.ID
-	}
-	return func(tx *store.Tx) error {
-		if err := changeGroup(tx, v.Group.Key(), func(g *cache.ReplicationGroup) { g.SetPrimary(s.ID, best.ID) }); err != nil {
-			return err
-		}
-		return r.event(tx, best.Region, cache.EventCluster, best.ID,
-			"Failover from primary node %s to replica node %s", from, best.ID)
-	}, nil
-}
-
 func (r *Runner) forward(ctx context.Context, a Action) error {
 	if err := r.Endpoints.Set(ctx, a.At, a.To); err != nil {
 		return fmt.Errorf("cannot answer at %s: %w", hostPort(a.At), err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.forwards = maps.Clone(r.forwards) // the former is being read
 	r.forwards[a.At] = slices.Clone(a.To)
 	return nil
 }
@@ -186,6 +196,7 @@ func (r *Runner) unforward(ctx context.Context, a Action) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.forwards = maps.Clone(r.forwards)
 	delete(r.forwards, a.At)
 	return nil
 }

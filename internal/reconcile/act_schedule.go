@@ -171,11 +171,13 @@ func (r *Runner) expire(s cache.Snapshot) outcome {
 }
 
 func beingCopied(tx *store.Tx, s *cache.Snapshot) (bool, error) {
-	all, err := records.Snapshots.List(tx, records.InRegion(s.Region))
-	for i := range all {
-		if all[i].CopyOf == s.Name && all[i].Status == cache.StatusCreating {
-			return true, err
+	for o, err := range records.Snapshots.Peek(tx, records.InRegion(s.Region)) {
+		if err != nil {
+			return false, err
+		}
+		if o.CopyOf == s.Name && o.Status == cache.StatusCreating {
+			return true, nil
 		}
 	}
-	return false, err
+	return false, nil
 }

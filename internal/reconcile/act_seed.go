@@ -180,7 +180,7 @@ func seedAgain(tx *store.Tx, c *cache.CacheCluster) error {
 	}
 	return changeGroup(tx, cache.Key(c.Region, c.GroupID), func(g *cache.ReplicationGroup) {
 		switch {
-		case !g.Leads(c.ID) || g.Seed == nil:
+		case !g.Leads(c.ID) || g.Seed == nil || g.Status != cache.StatusCreating:
 		case !g.ClusterEnabled:
 			unprove(g.Seed)
 		case g.Seed.Shards[c.ShardID()].Verified:

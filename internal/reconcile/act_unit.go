@@ -99,7 +99,7 @@ func (r *Runner) finishCluster(tx *store.Tx, m *cache.CacheCluster, unapplied []
 	}
 	if len(unapplied) > 0 {
 		err := r.event(tx, m.Region, cache.EventCluster, m.ID,
-			"Parameters of %s that the build does not know and that have no effect: %s", m.ParameterGroup, strings.Join(unapplied, ", "))
+			"Parameters of %s that are not as they should be, because the build does not know them or this machine does not allow as much: %s", m.ParameterGroup, strings.Join(unapplied, ", "))
 		if err != nil {
 			return err
 		}
@@ -198,15 +198,15 @@ func (r *Runner) drop(unit string, v *View) outcome {
 
 // forgetSteps deletes what is written down of a unit's actions.
 func forgetSteps(tx *store.Tx, unit string) error {
-	steps, err := records.Steps.List(tx, "")
-	if err != nil {
-		return err
-	}
-	for _, s := range steps {
-		if s.Unit == unit {
-			if err := records.Steps.Delete(tx, s.ID); err != nil {
-				return err
-			}
+	for s, err := range records.Steps.Peek(tx, "") {
+		if err != nil {
+			return err
+		}
+		if s.Unit != unit {
+			continue
+		}
+		if err := records.Steps.Delete(tx, s.ID); err != nil {
+			return err
 		}
 	}
 	return nil

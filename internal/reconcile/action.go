@@ -35,6 +35,27 @@ const (
 	actMissed    Kind = "missed"    // tell that a snapshot window passed without one; target: the unit
 	actExpire    Kind = "expire"    // an automatic snapshot's days are over; target: the snapshot
 	actAbandon   Kind = "abandon"   // a snapshot, copy or export has failed for good; target: the snapshot
+	actJoin      Kind = "join"      // a member that was added has its data: the others learn of it
+	actCallOff   Kind = "call-off"  // a member does not come, go or lead after all
+	actLeave     Kind = "leave"     // a member that is to go stops being one
+	actPart      Kind = "part"      // a member that was stopped for good is forgotten
+	actDemote    Kind = "demote"    // the primary follows the member that is to lead; target: the group
+	actSettle    Kind = "settle"    // a change of members, or a tested failover, is complete; target: the group
+	actTest      Kind = "test"      // kill a primary, to test its failover; target: the group
+	actReshard   Kind = "reshard"   // work out which slots are to move; target: the group
+	actMove      Kind = "move"      // move slots; target: the group and two node groups
+	actConclude  Kind = "conclude"  // a resharding is over; target: the group
+	// tell the running node the values of its parameter group
+	actParameters Kind = "parameters"
+	actReboot     Kind = "reboot"   // stop a node that is to be started anew
+	actRebooted   Kind = "rebooted" // a reboot is over
+	// Of Memcached. Targets of the first and of those above are nodes by their keys, of the
+	// others clusters.
+	actRestart Kind = "restart" // stop a node that is to be started anew, with its items kept
+	actFront   Kind = "front"   // stand before the nodes, and answer auto discovery
+	actUnfront Kind = "unfront" // stop doing so
+	actList    Kind = "list"    // change the list that auto discovery answers
+	actApply   Kind = "apply"   // begin what was put off until the maintenance window
 )
 
 // Action is one thing to do.
@@ -48,7 +69,7 @@ type Action struct {
 	To []cache.Address
 	// Window belongs to backup and missed: its beginning.
 	Window time.Time
-	// Reason belongs to give-up and abandon, and to a scrub that cannot be done.
+	// Reason belongs to give-up, abandon, call-off and conclude, and to a scrub that cannot be done.
 	Reason string
 }
 
@@ -84,11 +105,17 @@ var attemptsFor = map[Kind]int{
 	// These two end a creation; a unit that serves tries them for ever.
 	actConfigure: 8,
 	actForward:   8,
+	actFront:     8,
 	actSnapshot:  3,
 	actCopy:      4,
 	actExport:    4,
 	actImport:    4,
 	actScrub:     10, // a minute and a half
+	actJoin:      8,
+	// Either is about three minutes, and of a move only such as got nowhere count.
+	actReshard: 12,
+	actMove:    12,
+	actDemote:  5,
 }
 
 // retryDelay is how long a failed action rests before its next attempt.

@@ -46,27 +46,41 @@ func (b *bench) stored(groups int) {
 	})
 }
 
-// BenchmarkPass is one look at everything when nothing is to be done.
+// BenchmarkPass is one pass when nothing is to be done: because nothing has changed,
+// because one group has, and one that looks at everything, as there is each minute.
 func BenchmarkPass(b *testing.B) {
-	for _, groups := range []int{10, 100, 500} {
-		b.Run(fmt.Sprint(groups, " groups"), func(b *testing.B) {
-			h := newBench(b, b.TempDir())
-			defer h.close()
-			h.stored(groups)
-			r := New(Config{DB: h.db, Engines: h.machine, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-			ctx, cancel := context.WithCancel(context.Background())
-			defer r.work.Wait()
-			defer cancel()
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := r.pass(ctx); err != nil {
-					b.Fatal(err)
-				}
-			}
-			if len(r.flights) != 0 {
-				b.Fatalf("something was done: %v", r.flights)
-			}
-		})
+	kinds := map[string]func(*Runner){
+		"idle":       func(*Runner) {},
+		"one":        func(r *Runner) { r.outlook.touch(groupUnit("r/g1")) },
+		"everything": func(r *Runner) { r.outlook.full = time.Time{} },
+	}
+	for _, name := range []string{"idle", "one", "everything"} {
+		for _, groups := range []int{10, 100, 500} {
+			b.Run(fmt.Sprint(name, " of ", groups, " groups"), func(b *testing.B) { benchPass(b, groups, kinds[name]) })
+		}
+	}
+}
+
+func benchPass(b *testing.B, groups int, before func(*Runner)) {
+	h := newBench(b, b.TempDir())
+	defer h.close()
+	h.stored(groups)
+	r := New(Config{DB: h.db, Engines: h.machine, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer r.work.Wait()
+	defer cancel()
+	if _, err := r.pass(ctx); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		before(r)
+		if _, err := r.pass(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if len(r.flights) != 0 {
+		b.Fatalf("something was done: %v", r.flights)
 	}
 }
 

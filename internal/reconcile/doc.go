@@ -8,7 +8,8 @@
 // What concerns the data of a group is decided shard by shard (shards.go): who
 // leads, who is started, what is seeded. A group without cluster mode has one.
 //
-// Runner is dull: it reads the records, plans every unit, writes an action down
+// Runner is dull: it reads what has changed in the records, plans the units that it
+// concerns (look.go), and every minute all of them, writes an action down
 // as a step, does it, and writes down what came of it in one transaction with
 // the step's end. An action that was cut short is simply due again; each one
 // finds out by itself what of it has already happened.

@@ -12,8 +12,12 @@ import (
 
 // attend waits for the end of every process that stands in the records, those
 // that an earlier run of the service started too.
-func (r *Runner) attend(ctx context.Context, w *world) {
-	for _, c := range w.clusters {
+func (r *Runner) attend(ctx context.Context, clusters []cache.CacheCluster) {
+	for _, c := range clusters {
+		if c.Memcached != nil {
+			r.attendMemcached(ctx, &c)
+			continue
+		}
 		if c.Node.Process == nil || r.attended[*c.Node.Process] {
 			continue
 		}
@@ -80,17 +84,20 @@ func (r *Runner) noteExit(ctx context.Context, key string, p cache.Process) erro
 		n := &c.Node
 		wasReady := n.Ready
 		n.Process, n.Ready, n.ExitedAt = nil, false, r.Now()
+		n.Heirless, n.Silent = false, false
 		n.Failures = proc.DefaultBackoff.Failures(n.Failures, n.StartedAt, n.ExitedAt)
-		asked := c.Deletion != nil || c.Status == cache.StatusRestoreFailed
+		asked := c.Deletion != nil || c.Reboot != nil || c.Status == cache.StatusRestoreFailed
 		if wasReady && !asked {
 			n.Recovering = true
-			err := r.event(tx, c.Region, cache.EventCluster, c.ID, "Recovering cache nodes %s", cache.NodeID)
-			if err != nil {
-				return err
-			}
 		}
 		if err := records.Clusters.Put(tx, key, c); err != nil {
 			return err
+		}
+		if n.Role != cache.RolePrimary || c.GroupID == "" {
+			// That of a primary is told when another node leads, or when it is started.
+			if err := r.tellRecovery(tx, key); err != nil {
+				return err
+			}
 		}
 		if c.Status == cache.StatusCreating {
 			return seedAgain(tx, &c)

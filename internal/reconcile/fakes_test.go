@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"holdfast.dev/internal/cache"
 )
@@ -26,6 +28,7 @@ type fakeMachine struct {
 	// calls counts every method call, and hook is told of each, before it does anything.
 	calls int
 	hook  func(call int, name string)
+	slots fakeSlots
 }
 
 type fakeProcess struct {
@@ -35,6 +38,9 @@ type fakeProcess struct {
 	// started is what it was started with; spec changes.
 	started cache.NodeSpec
 	exited  chan struct{}
+	// met and forgot are the nodes that it was told of, held that it takes no writes.
+	met, forgot []string
+	held        bool
 }
 
 func newMachine() *fakeMachine {
@@ -135,14 +141,33 @@ func (f *fakeMachine) AwaitFormed(ctx context.Context, spec cache.NodeSpec) erro
 	if err := f.enter(ctx, "formed"); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, n := range spec.Cluster.Nodes {
-		if f.at(n.Address) == nil {
-			return fmt.Errorf("nobody answers at %s", hostPort(n.Address))
+	for {
+		formed, err := f.formed(spec.Cluster)
+		if formed || err != nil {
+			return err
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return nil
+}
+
+// formed tells whether every node of a cluster leads or follows as it should.
+func (f *fakeMachine) formed(want *cache.ClusterSpec) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, n := range want.Nodes {
+		p := f.at(n.Address)
+		if p == nil {
+			return false, fmt.Errorf("nobody answers at %s", hostPort(n.Address))
+		}
+		if (n.Primary == "") != p.spec.Primary.IsZero() {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // at finds the process that answers at an address.
@@ -161,7 +186,7 @@ func (f *fakeMachine) Probe(_ context.Context, spec cache.NodeSpec) (cache.Healt
 	if f.processes[spec.Key] == nil {
 		return cache.Health{}, errors.New("nobody answers")
 	}
-	return cache.Health{Offset: 1, UsedMemory: f.used}, nil
+	return cache.Health{LinkUp: !spec.Primary.IsZero(), Offset: 1, UsedMemory: f.used}, nil
 }
 
 func (f *fakeMachine) Reconfigure(ctx context.Context, spec cache.NodeSpec) error {
@@ -177,11 +202,82 @@ func (f *fakeMachine) Reconfigure(ctx context.Context, spec cache.NodeSpec) erro
 	return errors.New("nobody answers")
 }
 
+func (f *fakeMachine) Apply(ctx context.Context, spec cache.NodeSpec) ([]string, error) {
+	if err := f.enter(ctx, "apply"); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.processes[spec.Key]
+	if p == nil {
+		return nil, errors.New("nobody answers")
+	}
+	p.spec.Parameters = spec.Parameters
+	return nil, nil
+}
+
 func (f *fakeMachine) Stop(ctx context.Context, spec cache.NodeSpec, _ *cache.Process) error {
 	if err := f.enter(ctx, "stop"); err != nil {
 		return err
 	}
 	f.kill(spec.Key)
+	return nil
+}
+
+func (f *fakeMachine) Shelve(ctx context.Context, spec cache.NodeSpec) error {
+	if err := f.enter(ctx, "shelve"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.objects[f.SeedPath(spec)] = true
+	return nil
+}
+
+func (f *fakeMachine) Fence(ctx context.Context, spec cache.NodeSpec, p *cache.Process) error {
+	if err := f.enter(ctx, "fence"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	running := f.processes[spec.Key]
+	f.mu.Unlock()
+	if p == nil || running != nil && running.ref == *p {
+		f.kill(spec.Key)
+	}
+	return nil
+}
+
+func (f *fakeMachine) Introduce(ctx context.Context, spec cache.NodeSpec, id string) error {
+	return f.tell(ctx, "introduce", spec, func(p *fakeProcess) { p.met = append(p.met, id) })
+}
+
+func (f *fakeMachine) Forget(ctx context.Context, spec cache.NodeSpec, id string) error {
+	return f.tell(ctx, "forget", spec, func(p *fakeProcess) {
+		p.met = slices.DeleteFunc(p.met, func(o string) bool { return o == id })
+		p.forgot = append(p.forgot, id)
+	})
+}
+
+func (f *fakeMachine) HoldWrites(ctx context.Context, spec cache.NodeSpec, _ time.Duration) error {
+	return f.tell(ctx, "hold", spec, func(p *fakeProcess) { p.held = true })
+}
+
+func (f *fakeMachine) FreeWrites(ctx context.Context, spec cache.NodeSpec) error {
+	return f.tell(ctx, "free", spec, func(p *fakeProcess) { p.held = false })
+}
+
+// tell does something to a running process.
+func (f *fakeMachine) tell(ctx context.Context, name string, spec cache.NodeSpec, do func(*fakeProcess)) error {
+	if err := f.enter(ctx, name); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.processes[spec.Key]
+	if p == nil {
+		return errors.New("nobody answers")
+	}
+	do(p)
 	return nil
 }
 

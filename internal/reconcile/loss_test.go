@@ -98,6 +98,46 @@ func TestAPrimaryThatDiesWhileItIsVerifiedIsSeededOnceMore(t *testing.T) {
 	}
 }
 
+// TestOnlyDataThatWasThereIsMissed: a node that dies before it is available had none.
+func TestOnlyDataThatWasThereIsMissed(t *testing.T) {
+	b := newBench(t, t.TempDir())
+	t.Cleanup(b.close)
+	var died atomic.Bool
+	b.machine.hook = func(_ int, name string) {
+		if name == "formed" && died.CompareAndSwap(false, true) {
+			b.machine.kill("r/g-0001-001")
+		}
+	}
+	b.run()
+	b.cluster("g", nil)
+	b.eventually("available", groupIs("g", cache.StatusAvailable))
+	b.wantEvent("g-0001-001: Finished recovery")
+	for _, e := range b.events() {
+		if strings.Contains(e, "without data") {
+			t.Errorf("an event says %q", e)
+		}
+	}
+}
+
+// TestAFailoverTestCutShortIsNotCalledOff: the attempt before has killed the primary, and
+// nobody has heard of its end yet. Its replica has lost its link by that.
+func TestAFailoverTestCutShortIsNotCalledOff(t *testing.T) {
+	b := serving(t, 2)
+	b.stop()
+	b.update(func(tx *store.Tx) error {
+		p, _, err := records.Clusters.Get(tx, "r/g-001")
+		return errors.Join(err, changeGroup(tx, "r/g", func(g *cache.ReplicationGroup) {
+			g.Test = &cache.FailoverTest{Region: "r", GroupID: "g", NodeGroupID: "0001", Primary: "g-001", Process: *p.Node.Process}
+		}))
+	})
+	b.machine.kill("r/g-001")
+	b.machine.kill("r/g-002") // a replica of this machine has its link as long as it lives
+	b.carryOut("group r/g", Action{Kind: actTest, Target: "r/g"})
+	if test := b.read().groups[0].Test; test == nil || !test.Done {
+		t.Errorf("the test is %+v: %v", test, b.events())
+	}
+}
+
 // TestAStalePlanStartsNoEmptyPrimary: what waited for its turn meanwhile finds
 // that a replica has the data, or that the primary is back.
 func TestAStalePlanStartsNoEmptyPrimary(t *testing.T) {
@@ -176,7 +216,7 @@ func TestANodeIsToldAgainOnDemand(t *testing.T) {
 	})
 	select {
 	case <-told:
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatal("it was not told")
 	}
 	b.eventually("whole again", b.whole)

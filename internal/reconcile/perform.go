@@ -35,9 +35,9 @@ func (r *Runner) perform(ctx context.Context, unit string, a Action) {
 	failpoint("begun", a.Kind)
 	out, err := r.act(ctx, unit, a)
 	failpoint("acted", a.Kind)
-	if ctx.Err() != nil {
-		// Broken off, or the service is going down: a step that still makes
-		// sense is planned again and finds out what of it has happened.
+	if ctx.Err() != nil || errors.Is(err, errNotYet) {
+		// Broken off, or the service is going down, or planned too early: a step that
+		// still makes sense is planned again and finds out what of it has happened.
 		return
 	}
 	if err == nil {
@@ -59,7 +59,7 @@ func (r *Runner) slot(ctx context.Context, k Kind) (func(), error) {
 		return func() {}, ctx.Err()
 	case actStart:
 		slots = r.startSlots
-	case actReady: // it only waits
+	case actReady, actParameters, actMove: // the first two wait, the last is limited by planning
 		return func() {}, ctx.Err()
 	}
 	select {
@@ -71,24 +71,44 @@ func (r *Runner) slot(ctx context.Context, k Kind) (func(), error) {
 }
 
 func (r *Runner) begin(ctx context.Context, unit string, a Action) (cache.Step, error) {
+	if a.Kind == actPromote {
+		return r.beginAtOnce(ctx, unit, a)
+	}
 	var step cache.Step
-	err := r.DB.Update(ctx, func(tx *store.Tx) error {
-		old, ok, err := records.Steps.Get(tx, a.ID())
-		if err != nil {
+	err := r.DB.Update(ctx, func(tx *store.Tx) (err error) {
+		if step, err = r.stepOf(tx, unit, a); err != nil {
 			return err
-		}
-		step = cache.Step{
-			ID: a.ID(), Kind: string(a.Kind), Unit: unit, Target: a.Target,
-			State: cache.StepRunning, Attempts: 1, StartedAt: r.Now(),
-		}
-		if ok {
-			step.Attempts = old.Attempts
-			if old.State == cache.StepFailed {
-				step.Attempts++ // one that was cut short is the same attempt
-			}
 		}
 		return records.Steps.Put(tx, step.ID, step)
 	})
+	return step, err
+}
+
+// beginAtOnce writes nothing down. Nobody can write to a shard while it is without a
+// primary, and a busy disk takes as long for a transaction as all the rest takes. That
+// a promotion was cut short tells nothing either that the records do not: before the choice is
+// written down nothing has happened but that a dead primary was made sure to be dead.
+func (r *Runner) beginAtOnce(ctx context.Context, unit string, a Action) (step cache.Step, err error) {
+	err = r.DB.View(ctx, func(tx *store.Tx) (err error) {
+		step, err = r.stepOf(tx, unit, a)
+		return err
+	})
+	return step, err
+}
+
+// stepOf is the step of an action that begins now.
+func (r *Runner) stepOf(tx *store.Tx, unit string, a Action) (cache.Step, error) {
+	step := cache.Step{
+		ID: a.ID(), Kind: string(a.Kind), Unit: unit, Target: a.Target,
+		State: cache.StepRunning, Attempts: 1, StartedAt: r.Now(),
+	}
+	old, ok, err := records.Steps.Get(tx, a.ID())
+	if ok {
+		step.Attempts = old.Attempts
+		if old.State == cache.StepFailed {
+			step.Attempts++ // one that was cut short is the same attempt
+		}
+	}
 	return step, err
 }
 

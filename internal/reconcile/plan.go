@@ -38,7 +38,13 @@ func (p *planner) run() {
 		return
 	}
 	e := p.v.endpoints()
-	p.nodes(p.v.wants(e))
+	p.members()
+	p.reshard()
+	if !p.handingOver() {
+		p.nodes(p.v.wants(e))
+		p.parameters()
+		p.reboots()
+	}
 	p.forwards(e)
 	p.snapshots()
 	p.schedule()

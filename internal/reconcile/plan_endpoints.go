@@ -24,7 +24,12 @@ func (v *View) endpoints() endpoints {
 		return e
 	}
 	if v.clustered() {
-		e.give(v, v.Group.ConfigurationEndpoint, v.guides())
+		to, awaited := v.guides()
+		if awaited {
+			e.forward(v.Group.ConfigurationEndpoint, to)
+		} else {
+			e.give(v, v.Group.ConfigurationEndpoint, to)
+		}
 		return e
 	}
 	s := v.shards()[0]
@@ -32,8 +37,29 @@ func (v *View) endpoints() endpoints {
 		return e
 	}
 	e.give(v, v.Group.PrimaryEndpoint, []*cache.CacheCluster{s.Primary})
-	e.give(v, v.Group.ReaderEndpoint, v.readers(s))
+	at, to := v.Group.ReaderEndpoint, v.readers(s)
+	if v.standsIn(s, to) {
+		e.forward(at, to)
+	} else {
+		e.give(v, at, to)
+	}
 	return e
+}
+
+// standsIn tells whether the primary is behind the reader endpoint for as long as a
+// replica is away, and so through a forwarder. An engine that takes an address up, or lets
+// go of one, closes all its listeners for a moment and with them cuts off whoever is
+// about to come in: that is not to happen to a primary that has just taken over, nor to one
+// whose replica has died. A primary that has the endpoint, as one that has stood alone, keeps it.
+func (v *View) standsIn(s shard, readers []*cache.CacheCluster) bool {
+	if len(readers) != 1 || !s.leads(readers[0]) {
+		return false
+	}
+	n := &s.Primary.Node
+	if n.Role == cache.RolePrimary && holds(n, v.Group.ReaderEndpoint.Host) {
+		return false
+	}
+	return slices.ContainsFunc(s.replicas(), func(m *cache.CacheCluster) bool { return !v.leaving(m) })
 }
 
 // readers are the members behind the reader endpoint: the replicas, or the
@@ -44,6 +70,7 @@ func (v *View) readers(s shard) []*cache.CacheCluster {
 	if v.status() == cache.StatusCreating {
 		replicas = s.replicas()
 	}
+	replicas = slices.DeleteFunc(replicas, func(m *cache.CacheCluster) bool { return v.leaving(m) || m.Node.Silent })
 	if len(replicas) == 0 {
 		return []*cache.CacheCluster{s.Primary}
 	}
@@ -52,20 +79,22 @@ func (v *View) readers(s shard) []*cache.CacheCluster {
 
 // guides are the members behind the configuration endpoint, where every node of a
 // cluster is as good as any other: one that serves, where the engine can hold the
-// address, all that do, where a forwarder stands. Whoever holds it keeps it.
+// address, all that do, where a forwarder stands. Whoever holds it keeps it. Else a
+// replica takes it up: see standsIn for what that does to those who connect to a
+// primary. If those that there are have yet to come, a forwarder stands until then.
 //
 // No node is started with it: the address at which a node hears the others would
 // go with it and never come free again.
-func (v *View) guides() []*cache.CacheCluster {
+func (v *View) guides() (to []*cache.CacheCluster, awaited bool) {
 	var serving []*cache.CacheCluster
 	for i := range v.Members {
-		if m := &v.Members[i]; m.Node.Process != nil && m.Node.Ready {
+		if m := &v.Members[i]; m.Node.Process != nil && m.Node.Ready && !v.leaving(m) {
 			serving = append(serving, m)
 		}
 	}
 	if v.status() == cache.StatusCreating {
 		first := v.shards()[0]
-		serving = slices.DeleteFunc(serving, func(m *cache.CacheCluster) bool { return !first.leads(m) })
+		return slices.DeleteFunc(serving, func(m *cache.CacheCluster) bool { return !first.leads(m) }), false
 	}
 	at := v.Group.ConfigurationEndpoint
 	var best *cache.CacheCluster
@@ -73,15 +102,25 @@ func (v *View) guides() []*cache.CacheCluster {
 		switch {
 		case !v.canHold(m, at):
 		case holds(&m.Node, at.Host):
-			return []*cache.CacheCluster{m}
-		case best == nil, v.isPrimary(m) && !v.isPrimary(best):
+			return []*cache.CacheCluster{m}, false
+		case best == nil, v.isPrimary(best) && !v.isPrimary(m):
 			best = m
 		}
 	}
-	if best != nil {
-		return []*cache.CacheCluster{best}
+	if best == nil {
+		return serving, false
 	}
-	return serving
+	if v.isPrimary(best) && v.hasReplicas() {
+		return serving, true
+	}
+	return []*cache.CacheCluster{best}, false
+}
+
+// hasReplicas tells whether any member follows another one, once it runs.
+func (v *View) hasReplicas() bool {
+	return slices.ContainsFunc(v.Members, func(m cache.CacheCluster) bool {
+		return !m.Departed && !v.leaving(&m) && !v.isPrimary(&m)
+	})
 }
 
 // canHold tells whether a member's engine can answer at an address itself.
@@ -99,6 +138,13 @@ func (e *endpoints) give(v *View, at cache.Address, to []*cache.CacheCluster) {
 			e.binds[m.ID] = append(e.binds[m.ID], at.Host)
 			return
 		}
+	}
+	e.forward(at, to)
+}
+
+func (e *endpoints) forward(at cache.Address, to []*cache.CacheCluster) {
+	if at.IsZero() {
+		return
 	}
 	for _, m := range to {
 		e.forwards[at] = append(e.forwards[at], m.Node.Address)

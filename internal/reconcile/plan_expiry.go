@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"strings"
 	"time"
 
 	"holdfast.dev/internal/cache"
@@ -46,43 +47,42 @@ func neverTaken(s *cache.Snapshot) bool { return s.Status == cache.StatusFailed 
 
 func inUse(s *cache.Snapshot) bool { return len(s.Restores) > 0 || len(s.Exports) > 0 }
 
-// keepings gathers, by snapshot, what PlanExpiry has to know of the automatic ones.
-func (w *world) keepings() map[string]keeping {
-	sources := w.backupSources()
-	copied := map[string]bool{}
-	newest, filed := map[string]time.Time{}, map[string]time.Time{}
-	for i := range w.snapshots {
-		s := &w.snapshots[i]
-		if s.CopyOf != "" && s.Status == cache.StatusCreating {
-			copied[cache.Key(s.Region, s.CopyOf)] = true
-		}
+// keeping is what PlanExpiry has to know about a snapshot; nothing if it is not automatic.
+func (w *world) keeping(s *cache.Snapshot) keeping {
+	if !automatic(s) {
+		return keeping{}
+	}
+	unit := sourceKey(s)
+	source, of := w.backupSource(unit), w.standing(unit)
+	k := keeping{
+		Orphan:     source == nil || !s.SourceCreatedAt.Equal(source.created),
+		Superseded: of.newest.After(s.CreatedAt),
+		Copied:     len(w.copies[s.Key()]) > 0,
+	}
+	best := complete(s)
+	if of.newest.IsZero() {
+		best = s.CreatedAt.Equal(of.filed)
+	}
+	k.Last = !k.Orphan && !k.Superseded && source.on && best
+	return k
+}
+
+// standing is when the newest automatic snapshots of a unit were begun: of those that are
+// complete, and of those that have files.
+type standing struct{ newest, filed time.Time }
+
+func (w *world) standing(unit string) (out standing) {
+	for key := range w.taken[unit] {
+		s := w.snapshot(key)
 		if !automatic(s) {
 			continue
 		}
-		from := sourceKey(s)
 		if complete(s) {
-			newest[from] = later(newest[from], s.CreatedAt)
+			out.newest = later(out.newest, s.CreatedAt)
 		}
 		if len(s.Shards) > 0 {
-			filed[from] = later(filed[from], s.CreatedAt)
+			out.filed = later(out.filed, s.CreatedAt)
 		}
-	}
-	out := map[string]keeping{}
-	for i := range w.snapshots {
-		s := &w.snapshots[i]
-		if !automatic(s) {
-			continue
-		}
-		from := sourceKey(s)
-		source, there := sources[from]
-		k := keeping{Orphan: !there || !s.SourceCreatedAt.Equal(source.created), Copied: copied[s.Key()]}
-		k.Superseded = newest[from].After(s.CreatedAt)
-		best := complete(s)
-		if newest[from].IsZero() {
-			best = s.CreatedAt.Equal(filed[from])
-		}
-		k.Last = !k.Orphan && !k.Superseded && source.on && best
-		out[s.Key()] = k
 	}
 	return out
 }
@@ -100,19 +100,16 @@ type backupSource struct {
 	on      bool
 }
 
-// backupSources are by the name of the unit.
-func (w *world) backupSources() map[string]backupSource {
-	out := map[string]backupSource{}
-	for i := range w.groups {
-		g := &w.groups[i]
-		out[groupUnit(g.Key())] = backupSource{g.CreatedAt, g.SnapshotRetention > 0 && g.Deletion == nil}
+// backupSource is nil for a unit that is not there.
+func (w *world) backupSource(unit string) *backupSource {
+	kind, key, _ := strings.Cut(unit, " ")
+	if g := w.group(key); kind == "group" && g != nil {
+		return &backupSource{g.CreatedAt, g.SnapshotRetention > 0 && g.Deletion == nil}
 	}
-	for key, c := range w.clusters {
-		if c.GroupID == "" {
-			out[clusterUnit(key)] = backupSource{c.CreatedAt, c.SnapshotRetention > 0 && c.Deletion == nil}
-		}
+	if c, ok := w.clusters[key]; kind == "cluster" && ok && c.GroupID == "" {
+		return &backupSource{c.CreatedAt, c.SnapshotRetention > 0 && c.Deletion == nil}
 	}
-	return out
+	return nil
 }
 
 // sourceKey is the unit that a snapshot was taken of, there or not.

@@ -33,7 +33,8 @@ func TestTheLastBackupStays(t *testing.T) {
 			if c.off {
 				g.SnapshotRetention = 0
 			}
-			w := &world{groups: []cache.ReplicationGroup{g}}
+			w := newWorld()
+			w.putGroup(g.Key(), &g)
 			for i, what := range c.all {
 				s := cache.Snapshot{
 					Region: "r", Name: fmt.Sprint("s", i), GroupID: "g", Source: cache.SourceAutomated, SourceCreatedAt: g.CreatedAt,
@@ -52,12 +53,11 @@ func TestTheLastBackupStays(t *testing.T) {
 				case byHand:
 					s.Status, s.Source = cache.StatusAvailable, cache.SourceManual
 				}
-				w.snapshots = append(w.snapshots, s)
+				w.putSnapshot(s.Key(), &s)
 			}
 			var gone []int
-			keep := w.keepings()
 			for i, s := range w.snapshots {
-				if len(PlanExpiry(s, keep[s.Key()], nil, nil, epoch).Do) > 0 {
+				if len(PlanExpiry(s, w.keeping(&s), nil, nil, epoch).Do) > 0 {
 					gone = append(gone, i)
 				}
 			}

@@ -12,7 +12,7 @@ func (p *planner) nodes(wants map[string]want) {
 			continue
 		}
 		for _, m := range s.Members {
-			p.node(s, m, wants[m.ID])
+			p.node(s, m, wants)
 		}
 		if m := s.Primary; m != nil && p.v.seeding(s) && m.Node.Process != nil && m.Node.Ready {
 			p.do(Action{Kind: actVerify, Target: m.Key()})
@@ -20,23 +20,22 @@ func (p *planner) nodes(wants map[string]want) {
 	}
 }
 
-func (p *planner) node(s shard, m *cache.CacheCluster, w want) {
+func (p *planner) node(s shard, m *cache.CacheCluster, wants map[string]want) {
+	w := p.v.attainable(m, wants[m.ID])
+	due := !w.told(&m.Node) || p.unsure(m)
 	switch {
 	case m.Node.Process == nil:
 		p.bringUp(s, m)
-	case (!w.told(&m.Node) || p.unsure(m)) && p.bindable(m, w):
+	case due && !p.v.turn(s, m, wants):
+		// What it waits for ends with another look.
+	case due:
 		p.do(Action{Kind: actConfigure, Target: m.Key()})
 	case !m.Node.Ready:
 		p.do(Action{Kind: actReady, Target: m.Key()})
 	}
 }
 
-// unsure tells whether an attempt to tell the node something was cut short or
-// failed: then it may know anything, whatever it was told before.
-func (p *planner) unsure(m *cache.CacheCluster) bool {
-	_, open := p.v.Steps[Action{Kind: actConfigure, Target: m.Key()}.ID()]
-	return open
-}
+func (p *planner) unsure(m *cache.CacheCluster) bool { return p.v.unsure(m) }
 
 // bringUp starts a member that does not run: its seed first, replicas after
 // their primary, and one that keeps dying ever more slowly.
@@ -46,8 +45,8 @@ func (p *planner) bringUp(s shard, m *cache.CacheCluster) {
 			p.do(Action{Kind: actSeed, Target: p.v.seedTarget()})
 			return
 		}
-	} else if s.Primary == nil || !s.Primary.Node.Ready {
-		return // it would only knock at a closed door
+	} else if !p.v.led(s) || !s.Primary.Node.Ready {
+		return // it would only knock at a closed door, or at the wrong one: see turn
 	}
 	n := &m.Node
 	if at := proc.DefaultBackoff.Next(n.Failures, n.ExitedAt, p.now); at.After(p.now) {
@@ -60,28 +59,23 @@ func (p *planner) bringUp(s shard, m *cache.CacheCluster) {
 // promote hands the lead of a shard to a replica when its primary is gone and a
 // replica has the data. This comes before any restart.
 func (p *planner) promote(s shard) bool {
+	a := Action{Kind: actPromote, Target: p.v.shardTarget(s)}
+	if p.v.InFlight[a.ID()] {
+		return true // it chooses, tells the chosen one, and nobody else moves meanwhile
+	}
 	if !p.v.orphaned(s) {
 		return false
 	}
-	p.do(Action{Kind: actPromote, Target: p.v.shardTarget(s)})
-	return true
-}
-
-// bindable tells whether the addresses that a node is to take are free of
-// other holders: those let go first.
-func (p *planner) bindable(m *cache.CacheCluster, w want) bool {
-	for _, host := range w.Binds {
-		at := cache.Address{Host: host, Port: m.Node.Address.Port}
-		if _, taken := p.v.Forwards[at]; taken {
-			return false
-		}
-		for i := range p.v.Members {
-			o := &p.v.Members[i]
-			if o.ID != m.ID && o.Node.Process != nil && holds(&o.Node, host) {
-				return false
-			}
+	if s.Primary != nil {
+		// A start that was planned before a replica had its data would bring the
+		// primary back empty.
+		start := Action{Kind: actStart, Target: s.Primary.Key()}.ID()
+		if p.v.InFlight[start] {
+			p.d.Cancel = append(p.d.Cancel, start)
+			return true
 		}
 	}
+	p.do(a)
 	return true
 }
 

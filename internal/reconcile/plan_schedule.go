@@ -93,12 +93,7 @@ func (n *backupRoom) take() bool {
 }
 
 func (w *world) backupRoom(running map[string]map[string]bool) backupRoom {
-	n := backupsAtOnce
-	for i := range w.snapshots {
-		if automatic(&w.snapshots[i]) && w.snapshots[i].Status == cache.StatusCreating {
-			n--
-		}
-	}
+	n := backupsAtOnce - w.backups
 	for _, flights := range running {
 		for id := range flights {
 			if strings.HasPrefix(id, string(actBackup)+" ") {

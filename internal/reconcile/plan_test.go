@@ -104,9 +104,9 @@ func sourceNames(v *View, snapshot string) string {
 
 // parseState reads lines of a word and key=value pairs:
 //
-//	group [status= primary= seed=yes|placed|verified deleting= final=]
+//	group [status= primary= seed=yes|placed|verified deleting= final= change promote=N test=SHARD/N[/done]]
 //	shard ID slots=... [primary=N seeded|proved]   the group is in cluster mode; nodes come after
-//	node N [shard=ID status= up ready told=<role>/<primary n>/<bind,bind> build= failures= exited=<ago> gone]
+//	node N [shard=ID status= up ready told=<role>/<primary n>/<bind,bind> build= failures= exited=<ago> gone departed heirless silent parked]
 //	snapshot NAME [status= cluster=]
 //	step KIND TARGET [attempts= wait= permanent error=]
 //	flying KIND TARGET
@@ -167,10 +167,24 @@ func parseGroup(kv map[string]string) *cache.ReplicationGroup {
 		g.Primary = "g-00" + p
 	}
 	g.Seed = parseSeed(kv)
+	parseChange(g, kv)
 	if _, ok := kv["deleting"]; ok {
 		g.Status, g.Deletion = cache.StatusDeleting, &cache.Deletion{FinalSnapshot: kv["final"]}
 	}
 	return g
+}
+
+func parseChange(g *cache.ReplicationGroup, kv map[string]string) {
+	if _, ok := kv["change"]; ok {
+		g.Status, g.Change = cache.StatusModifying, &cache.MemberChange{}
+	}
+	if to, ok := kv["promote"]; ok {
+		g.Change.Promote, g.Change.Promoting = "g-00"+to, "g-001"
+	}
+	if t, ok := kv["test"]; ok {
+		parts := strings.Split(t, "/")
+		g.Test = &cache.FailoverTest{NodeGroupID: parts[0], Primary: "g-00" + parts[1], Done: len(parts) > 2, Process: cache.Process{PID: 99}}
+	}
 }
 
 // parseShard turns cluster mode on.
@@ -218,6 +232,7 @@ func parseNode(n string, kv map[string]string, v *View) cache.CacheCluster {
 	if _, ok := kv["deleting"]; ok {
 		c.Status, c.Deletion = cache.StatusDeleting, &cache.Deletion{FinalSnapshot: kv["final"]}
 	}
+	_, c.Departed = kv["departed"]
 	node := &c.Node
 	node.Address, node.Build = nodeAddress(n), "new"
 	if b, ok := kv["build"]; ok {
@@ -227,6 +242,9 @@ func parseNode(n string, kv map[string]string, v *View) cache.CacheCluster {
 		node.Process = &cache.Process{PID: 100}
 	}
 	_, node.Ready = kv["ready"]
+	_, node.Heirless = kv["heirless"]
+	_, node.Silent = kv["silent"]
+	_, node.Parked = kv["parked"]
 	_, node.Gone = kv["gone"]
 	node.Failures, _ = strconv.Atoi(kv["failures"])
 	if d, err := time.ParseDuration(kv["exited"]); err == nil {

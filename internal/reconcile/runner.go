@@ -13,15 +13,18 @@ import (
 	"holdfast.dev/internal/store"
 )
 
-// Config of a Runner; all fields are needed.
+// Config of a Runner; all fields are needed unless they say otherwise.
 type Config struct {
 	DB        *store.DB
 	Engines   Engines
 	Transfers Transfers
 	Endpoints Endpoints
 	Memory    Memory
-	Now       func() time.Time
-	Log       *slog.Logger
+	// Memcacheds and Discovery may be nil where there is no Memcached cluster.
+	Memcacheds Memcacheds
+	Discovery  Discovery
+	Now        func() time.Time
+	Log        *slog.Logger
 }
 
 // Limits on what runs side by side: moving data costs all there is, and starting
@@ -45,11 +48,19 @@ type Runner struct {
 	alarm func(time.Duration) (ring <-chan time.Time, stop func())
 	idle  time.Duration // how often everything is looked at though nothing has changed
 
+	began time.Time // when Run was called
+
+	// outlook is what pass knows of the records, and track what has changed in them.
+	outlook *outlook
+	track   *store.Tracker
+
 	mu       sync.Mutex
-	flights  map[string]map[string]*flight // by unit, by action id
-	forwards map[cache.Address][]cache.Address
-	attended map[cache.Process]bool // whose end is waited for
-	promised int64                  // memory in bytes that running forked saves may copy
+	flights  map[string]map[string]*flight     // by unit, by action id
+	ended    map[string]bool                   // units of which an action has ended since they were planned
+	forwards map[cache.Address][]cache.Address // replaced, never changed
+	fronts   map[string]*cache.MemcachedFronts // by cluster, replaced, never changed; nil for none
+	attended map[cache.Process]bool            // whose end is waited for
+	promised int64                             // memory in bytes that running forked saves may copy
 	work     sync.WaitGroup
 }
 
@@ -67,7 +78,9 @@ func New(c Config) *Runner {
 		alarm:      alarm,
 		idle:       idleLook,
 		flights:    map[string]map[string]*flight{},
+		ended:      map[string]bool{},
 		forwards:   map[cache.Address][]cache.Address{},
+		fronts:     map[string]*cache.MemcachedFronts{},
 		attended:   map[cache.Process]bool{},
 	}
 }
@@ -77,8 +90,14 @@ func New(c Config) *Runner {
 // of being done goes on at the next Run.
 func (r *Runner) Run(ctx context.Context) error {
 	defer r.work.Wait()
+	r.began = r.Now()
 	watch := r.DB.Watch(records.Groups.Prefix(""), records.Clusters.Prefix(""), records.Snapshots.Prefix(""))
 	defer watch.Close()
+	defer func() {
+		if r.track != nil {
+			r.track.Close()
+		}
+	}()
 	ring, stop := r.alarm(0)
 	defer func() { stop() }()
 	for {
@@ -116,35 +135,49 @@ func alarm(d time.Duration) (<-chan time.Time, func()) {
 	return t.C, func() { t.Stop() }
 }
 
-// pass plans every unit once and returns how long it may rest.
+// pass plans every unit for which something has changed, and returns how long it may rest.
 func (r *Runner) pass(ctx context.Context) (time.Duration, error) {
-	// What runs is read before the records: an action that ends in between is
-	// still taken for running, and its end asks for another pass.
-	running, forwards := r.inFlight()
-	w, err := r.load(ctx)
+	// What has ended is read before what runs, and that before the records: an action
+	// that ends in between is still taken for running, and its end asks for another pass.
+	l := look{ended: r.takeEnded(), rebind: r.Engines.CanRebind}
+	l.running, l.forwards = r.inFlight()
+	l.fronts = r.allFronts()
+	if r.track == nil {
+		r.track, r.outlook = r.DB.Track(tables()...), newOutlook(r.idle)
+	}
+	err := r.DB.View(ctx, func(tx *store.Tx) error { return r.outlook.refresh(tx, r.track) })
 	if err != nil {
 		return 0, err
 	}
-	r.attend(ctx, w)
-	now := r.Now()
-	rest, room := r.idle, w.backupRoom(running)
-	for _, u := range w.units(running, forwards, r.Engines.CanRebind) {
-		d := u.plan(now)
+	r.attend(ctx, r.outlook.takeArrived())
+	l.now = r.Now()
+	room := r.outlook.backupRoom(l.running)
+	for _, unit := range r.outlook.units(&l) {
+		d := r.outlook.plan(unit, &l)
 		for _, id := range d.Cancel {
-			r.cancel(u.name, id)
+			r.cancel(unit, id)
 		}
 		for _, a := range d.Do {
-			if a.Kind != actBackup || room.take() {
-				r.launch(ctx, u.name, a)
+			if a.Kind == actBackup && !room.take() {
+				r.outlook.touch(unit) // it comes when another backup has ended
+				continue
 			}
-		}
-		if !d.Again.IsZero() {
-			rest = min(rest, max(d.Again.Sub(now), time.Millisecond))
+			r.launch(ctx, unit, a)
 		}
 	}
-	return rest, nil
+	return r.outlook.rest(l.now), nil
 }
 
+// takeEnded returns the units of which an action has ended since the last call.
+func (r *Runner) takeEnded() map[string]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.ended
+	r.ended = map[string]bool{}
+	return out
+}
+
+// inFlight returns what runs, by unit, and the forwarders that stand.
 func (r *Runner) inFlight() (map[string]map[string]bool, map[cache.Address][]cache.Address) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -155,11 +188,14 @@ func (r *Runner) inFlight() (map[string]map[string]bool, map[cache.Address][]cac
 			running[unit][id] = true
 		}
 	}
-	forwards := make(map[cache.Address][]cache.Address, len(r.forwards))
-	for at, to := range r.forwards {
-		forwards[at] = to
-	}
-	return running, forwards
+	return running, r.forwards
+}
+
+// allFronts are those of all Memcached clusters.
+func (r *Runner) allFronts() map[string]*cache.MemcachedFronts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fronts
 }
 
 func (r *Runner) cancel(unit, id string) {
@@ -187,6 +223,7 @@ func (r *Runner) launch(ctx context.Context, unit string, a Action) {
 		if len(r.flights[unit]) == 0 {
 			delete(r.flights, unit)
 		}
+		r.ended[unit] = true
 		r.mu.Unlock()
 		r.wake()
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"time"
 
 	"holdfast.dev/internal/cache"
 )
@@ -11,6 +12,7 @@ import (
 // Engines makes nodes be what their specs say. Every method may be called
 // again for something that has already happened.
 type Engines interface {
+	SlotMover
 	// Start makes the node's process run, or finds the one that does.
 	Start(ctx context.Context, spec cache.NodeSpec) (cache.Process, error)
 	// Adopt takes over the watch of a process of an earlier run of the service,
@@ -23,12 +25,27 @@ type Engines interface {
 	// AwaitFormed returns once a node in cluster mode serves its slots and sees all
 	// other nodes where they should be.
 	AwaitFormed(ctx context.Context, spec cache.NodeSpec) error
+	// Introduce makes a running node of a cluster know one that has joined, by its id,
+	// and Forget one that has left it.
+	Introduce(ctx context.Context, spec cache.NodeSpec, id string) error
+	Forget(ctx context.Context, spec cache.NodeSpec, id string) error
+	// HoldWrites has a primary take no writes for a while; FreeWrites, or Reconfigure,
+	// ends that.
+	HoldWrites(ctx context.Context, spec cache.NodeSpec, d time.Duration) error
+	FreeWrites(ctx context.Context, spec cache.NodeSpec) error
 	// Probe looks at a running node.
 	Probe(ctx context.Context, spec cache.NodeSpec) (cache.Health, error)
 	// Reconfigure tells a running node its role, addresses and parameters.
 	Reconfigure(ctx context.Context, spec cache.NodeSpec) error
+	// Apply tells a running node its parameters alone, and names those that it does not
+	// have afterwards.
+	Apply(ctx context.Context, spec cache.NodeSpec) ([]string, error)
 	// Stop ends the node's process, known or not.
 	Stop(ctx context.Context, spec cache.NodeSpec, p *cache.Process) error
+	// Shelve writes the node's data to its seed file.
+	Shelve(ctx context.Context, spec cache.NodeSpec) error
+	// Fence kills the process that p names, and what is left of the node's, at once.
+	Fence(ctx context.Context, spec cache.NodeSpec, p *cache.Process) error
 	// Remove deletes the node's directory.
 	Remove(ctx context.Context, spec cache.NodeSpec) error
 	// SeedPath is the file that a seeded node loads; ClearSeed deletes it.
@@ -43,6 +60,17 @@ type Engines interface {
 	Unapplied(ctx context.Context, spec cache.NodeSpec) ([]string, error)
 	// CanRebind tells whether a build can change its addresses while it runs.
 	CanRebind(build string) bool
+}
+
+// SlotMover moves slots between nodes in cluster mode.
+type SlotMover interface {
+	// MoveSlots moves slots between two primaries that serve, and calls told each time
+	// some are the target's for good, with all of them so far. SlotOwners tells, by node
+	// id, which slots each primary has, as the node sees it. CopyFunctions gives a node
+	// the functions of another.
+	MoveSlots(ctx context.Context, m cache.SlotMove, told func(cache.SlotProgress) error) error
+	SlotOwners(ctx context.Context, spec cache.NodeSpec) (map[string]cache.Slots, error)
+	CopyFunctions(ctx context.Context, from, to cache.NodeSpec) error
 }
 
 // Memory knows the machine, or the container, that the nodes run on.

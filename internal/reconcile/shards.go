@@ -32,7 +32,7 @@ func (v *View) shards() []shard {
 	for i, n := range groups {
 		out[i] = shard{ID: n.ID, Slots: n.Slots, Primary: v.member(n.Primary)}
 		for j := range v.Members {
-			if m := &v.Members[j]; m.ShardID() == n.ID {
+			if m := &v.Members[j]; m.ShardID() == n.ID && !m.Departed {
 				out[i].Members = append(out[i].Members, m)
 			}
 		}
@@ -67,11 +67,28 @@ func (s shard) replicas() []*cache.CacheCluster {
 	return out
 }
 
-// readyReplicas are the replicas that run and have had their data.
+// readyReplicas are the replicas that run and have had their data; those that are to
+// go only where there is no other.
 func (s shard) readyReplicas() []*cache.CacheCluster {
-	return slices.DeleteFunc(s.replicas(), func(m *cache.CacheCluster) bool {
+	ready := slices.DeleteFunc(s.replicas(), func(m *cache.CacheCluster) bool {
 		return m.Node.Process == nil || !m.Node.Ready
 	})
+	going := func(m *cache.CacheCluster) bool { return m.Deletion != nil }
+	if slices.ContainsFunc(ready, func(m *cache.CacheCluster) bool { return !going(m) }) {
+		ready = slices.DeleteFunc(ready, going)
+	}
+	return ready
+}
+
+// heirs are the replicas that may have what a dead primary had: those that are ready,
+// and while none is those that run, for a replica has its data a moment before that is
+// written down. Once they have been asked and have nothing there are none.
+func (s shard) heirs() []*cache.CacheCluster {
+	ready := s.readyReplicas()
+	if len(ready) > 0 || s.Primary != nil && s.Primary.Node.Heirless {
+		return ready
+	}
+	return slices.DeleteFunc(s.replicas(), func(m *cache.CacheCluster) bool { return m.Node.Process == nil })
 }
 
 // clusterOf is the cluster as a member should see it; nil without cluster mode. It
@@ -80,7 +97,7 @@ func (v *View) clusterOf(m *cache.CacheCluster) *cache.ClusterSpec {
 	if !v.clustered() {
 		return nil
 	}
-	c := &cache.ClusterSpec{Self: v.busID(m.ID)}
+	c := &cache.ClusterSpec{Self: v.busID(m.ID), Moving: v.Group.MovingSlots()}
 	for _, s := range v.shards() {
 		for _, o := range s.Members {
 			n := cache.ClusterNode{ID: v.busID(o.ID), Shard: v.busID(s.ID), Address: o.Node.Address, BusPort: o.Node.BusPort}
@@ -96,9 +113,13 @@ func (v *View) clusterOf(m *cache.CacheCluster) *cache.ClusterSpec {
 }
 
 // busID is the id by which the engines know a node or a shard: the same for life,
-// and another one for a group that comes later under the same name.
+// and another one for a group, or a node, that comes later under the same name.
 func (v *View) busID(name string) string {
-	sum := sha256.Sum256([]byte(v.key() + " " + v.Group.CreatedAt.UTC().Format(time.RFC3339Nano) + " " + name))
+	created := v.Group.CreatedAt
+	if m := v.member(name); m != nil {
+		created = m.CreatedAt
+	}
+	sum := sha256.Sum256([]byte(v.key() + " " + created.UTC().Format(time.RFC3339Nano) + " " + name))
 	return hex.EncodeToString(sum[:20])
 }
 

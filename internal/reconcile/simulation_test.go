@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -27,6 +28,8 @@ const (
 	// simTick is how far the clock is moved at least, so that what is due within it
 	// happens at once: fewer looks at everything.
 	simTick = time.Hour
+	// simRoom in bytes is more than the store of a simulation grows to.
+	simRoom = 32 << 20
 )
 
 // simulation runs the real control, store and runner over weeks of a clock that
@@ -49,6 +52,7 @@ type simulation struct {
 	taken   []simBackup
 	erased  map[string]bool
 	cuts    int
+	lives   int // how often the service was stopped
 	checked int // days that were verified
 	// trouble are the spans in which the service was down.
 	trouble []simSpan
@@ -68,9 +72,11 @@ type simCache struct {
 
 type simSpan struct{ from, to time.Time }
 
+// simBackup is a backup that was stored: begun, by its record, and stored the last time.
 type simBackup struct {
-	name, of string
-	at       time.Time
+	name, of  string
+	begun, at time.Time
+	life      int // how often the service had been down by then
 }
 
 // tower is the clock tower: it rings when the simulation has moved the clock so far.
@@ -163,11 +169,29 @@ func (f simTransfers) Snapshot(ctx context.Context, job cache.SnapshotJob) (cach
 	}
 	m, err := f.fakeTransfers.Snapshot(ctx, job)
 	if err == nil {
-		s.mu.Lock()
-		s.taken = append(s.taken, simBackup{name, of, s.w.Now()})
-		s.mu.Unlock()
+		s.note(name, of)
 	}
 	return m, err
+}
+
+// note adds a backup to what was taken. One whose end was cut short, so that it could not
+// be written down, is stored once more when the service is back, and is no other for it.
+func (s *simulation) note(name, of string) {
+	var record cache.Snapshot
+	err := s.w.DB.View(context.Background(), func(tx *store.Tx) (err error) {
+		record, _, err = records.Snapshots.Get(tx, cache.Key(simRegion, name))
+		return err
+	})
+	if err != nil {
+		s.t.Error(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := simBackup{name: name, of: of, begun: record.CreatedAt, at: s.w.Now(), life: s.lives}
+	s.taken = slices.DeleteFunc(s.taken, func(o simBackup) bool {
+		return o.name == b.name && o.begun.Equal(b.begun) && o.life < b.life
+	})
+	s.taken = append(s.taken, b)
 }
 
 func (f simTransfers) Erase(ctx context.Context, snap cache.Snapshot) error {
@@ -183,10 +207,16 @@ type simMachine struct{ *fakeMachine }
 func (simMachine) CanRebind(string) bool { return true }
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
+	// Thousands of transactions that wait for a disk take minutes.
 	if at, err := os.MkdirTemp("/dev/shm", "holdfast-"); err == nil {
-		// Thousands of transactions that wait for a disk take minutes.
 		t.Cleanup(func() { _ = os.RemoveAll(at) })
-		t.Setenv("TMPDIR", at)
+		if f, err := os.Create(filepath.Join(at, "room")); err == nil {
+			_, err = f.Write(make([]byte, simRoom))
+			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+			if err == nil {
+				t.Setenv("TMPDIR", at)
+			}
+		}
 	}
 	s := &simulation{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), machine: newMachine(), cut: make(chan struct{}, 16),
@@ -237,10 +267,13 @@ func (s *simulation) settle() {
 }
 
 // quiet gives what failed by chance, by a power cut perhaps, the minute in which it is
-// tried anew.
+// tried anew; a minute in which the service was not down.
 func (s *simulation) quiet() {
-	s.until(s.w.Now().Add(time.Minute))
-	s.settle()
+	for before := -1; before != len(s.trouble); {
+		before = len(s.trouble)
+		s.until(s.w.Now().Add(time.Minute))
+		s.settle()
+	}
 }
 
 // look is asked by the runner's own goroutine.
@@ -281,6 +314,12 @@ func (s *simulation) until(end time.Time) {
 func (s *simulation) down(d time.Duration) {
 	from := s.w.Now()
 	s.stop()
+	for len(s.cut) > 0 { // two backups may have asked for the same power cut
+		<-s.cut
+	}
+	s.mu.Lock()
+	s.lives++
+	s.mu.Unlock()
 	s.w.Pass(d)
 	s.trouble = append(s.trouble, simSpan{from, s.w.Now()})
 	s.start()
@@ -394,162 +433,6 @@ func (s *simulation) failAnother() {
 		return
 	}
 	s.fail(s.some(), true)
-}
-
-// check holds what there is at a quiet moment against what was asked for.
-func (s *simulation) check() {
-	s.t.Helper()
-	var all []cache.Snapshot
-	err := s.w.DB.View(context.Background(), func(tx *store.Tx) (err error) {
-		all, err = records.Snapshots.List(tx, "")
-		return err
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	now := s.w.Now()
-	newest := map[string]time.Time{}
-	objects := map[string]bool{}
-	for i := range all {
-		n := &all[i]
-		objects[fakeTransfers{}.SnapshotObject(*n, cache.NodeGroupID)] = true
-		if n.Status == cache.StatusAvailable && n.CreatedAt.After(newest[simSource(n.Name)]) {
-			newest[simSource(n.Name)] = n.CreatedAt
-		}
-	}
-	for i := range all {
-		n := &all[i]
-		c := s.caches[simSource(n.Name)]
-		switch {
-		case c == nil || n.CreatedAt.Before(c.created):
-			s.t.Fatalf("at %v %s is there, of a cache that is gone: %+v\n%s", now, n.Name, *n, s.steps())
-		case n.Source != cache.SourceAutomated || n.Name != cache.AutomaticName(n.ClusterID, n.CreatedAt):
-			s.t.Fatalf("%s is %s, of %s, begun at %v", n.Name, n.Source, n.ClusterID, n.CreatedAt)
-		case c.retention > 0 && n.SnapshotRetention != c.retention:
-			s.t.Fatalf("%s is kept for %d days and not %d", n.Name, n.SnapshotRetention, c.retention)
-		}
-		over := !n.CreatedAt.Add(time.Duration(n.SnapshotRetention) * day).After(now)
-		last := c.retention > 0 && n.CreatedAt.Equal(newest[c.id])
-		if over && !last && n.Status != cache.StatusCreating && !n.CreatedAt.After(newest[c.id]) {
-			s.t.Fatalf("at %v %s of %v is there still, for %d days", now, n.Name, n.CreatedAt, n.SnapshotRetention)
-		}
-	}
-	s.machine.mu.Lock()
-	defer s.machine.mu.Unlock()
-	for o := range s.machine.objects {
-		if !objects[o] {
-			s.t.Fatalf("at %v the file %s belongs to no snapshot", now, o)
-		}
-	}
-}
-
-// steps is what the runner has written down of what it does.
-func (s *simulation) steps() string {
-	var out []string
-	err := s.w.DB.View(context.Background(), func(tx *store.Tx) error {
-		all, err := records.Steps.List(tx, "")
-		for _, step := range all {
-			out = append(out, fmt.Sprintf("%+v", step))
-		}
-		return err
-	})
-	return fmt.Sprint(strings.Join(out, "\n"), err)
-}
-
-// simSource is the cache that an automatic snapshot is named after.
-func simSource(name string) string {
-	id := strings.TrimPrefix(name[:len(name)-len("-2006-01-02-15-04")], "automatic.")
-	id, _, _ = strings.Cut(id, "-")
-	return id
-}
-
-// verify goes through what was taken: no name twice, and of every cache that is
-// there what verifyCache looks for.
-func (s *simulation) verify(elapsed int) {
-	names := map[string]bool{}
-	for _, b := range s.taken {
-		if names[b.name] {
-			s.t.Errorf("%s was taken twice", b.name)
-		}
-		names[b.name] = true
-	}
-	for _, id := range slices.Sorted(maps.Keys(s.caches)) {
-		s.verifyCache(s.caches[id])
-	}
-	s.t.Logf("%d backups were taken, %d were deleted, the service was down %d times; %d undisturbed days were checked",
-		len(s.taken), len(s.erased), len(s.trouble), s.checked)
-	if s.checked < 60*elapsed {
-		s.t.Errorf("only %d days could be checked", s.checked)
-	}
-}
-
-// verifyCache goes through the days of a cache since its settings are what they
-// are: one backup a day, when it was due unless something was in the way.
-func (s *simulation) verifyCache(c *simCache) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	disturbed := slices.Clone(c.disturbed)
-	if s.failing[c.id] {
-		disturbed = append(disturbed, simSpan{c.failsFrom, s.w.Now()})
-	}
-	taken := map[time.Time][]time.Time{} // by due time
-	for _, b := range s.taken {
-		if b.of == c.id && b.at.After(c.created) {
-			due := c.dueBefore(b.at)
-			taken[due] = append(taken[due], b.at)
-		}
-	}
-	for due := c.dueBefore(c.created).AddDate(0, 0, 1); ; due = due.AddDate(0, 0, 1) {
-		next := due.AddDate(0, 0, 1)
-		if next.After(s.w.Now()) {
-			return
-		}
-		if len(touching(disturbed, due, next)) == 0 {
-			s.checked++
-			s.verifyDay(c, due, next, taken[due])
-		}
-	}
-}
-
-func (s *simulation) verifyDay(c *simCache, due, next time.Time, at []time.Time) {
-	down := touching(s.trouble, due, next)
-	switch {
-	case c.retention == 0:
-		if len(at) > 0 {
-			s.t.Errorf("%s has no automatic backups, and one was taken at %v", c.id, at)
-		}
-	case len(at) > 1:
-		s.t.Errorf("%s has more than one backup of the day that begins at %v: %v", c.id, due, at)
-	case len(at) == 0 && !covered(down, due, next):
-		s.t.Errorf("%s has no backup of the day that begins at %v (down %v)", c.id, due, down)
-	case len(at) == 1 && len(down) == 0 && (at[0].Before(due) || at[0].After(due.Add(simTick))):
-		s.t.Errorf("the backup of %s that was due at %v was taken at %v", c.id, due, at[0])
-	}
-}
-
-// dueBefore is when the last backup up to a time was due.
-func (c *simCache) dueBefore(at time.Time) time.Time {
-	into := spread(cache.Key(simRegion, c.id), c.window)
-	return c.window.Last(at.Add(-into)).Add(into)
-}
-
-func touching(spans []simSpan, from, to time.Time) (out []simSpan) {
-	for _, s := range spans {
-		if s.from.Before(to) && !s.to.Before(from) {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// covered tells whether spans leave nothing of the time between two points.
-func covered(spans []simSpan, from, to time.Time) bool {
-	for _, s := range spans {
-		if !s.from.After(from) && s.to.After(from) {
-			from = s.to
-		}
-	}
-	return !from.Before(to)
 }
 
 // TestFiveWeeksOfBackups runs a hundred caches for five weeks and a few days.

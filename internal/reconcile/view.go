@@ -80,15 +80,32 @@ func (v *View) isPrimary(m *cache.CacheCluster) bool {
 	return v.Group == nil || v.Group.Leads(m.ID)
 }
 
-// orphaned tells whether a shard's primary is gone and a replica has the data. A
+// orphaned tells whether a shard's primary is gone and a replica may have the data. A
 // primary that came back empty would empty its replicas too, so one of them has
 // to lead before anything is started. A group that is still being created has
-// nothing to lose and starts its primary again.
+// nothing to lose and starts its primary again, as does one whose primary has its data
+// in its seed file and has not failed to come up with them.
 func (v *View) orphaned(s shard) bool {
 	if v.Group == nil || v.status() == cache.StatusCreating {
 		return false
 	}
-	return (s.Primary == nil || s.Primary.Node.Process == nil) && len(s.readyReplicas()) > 0
+	if x := v.Group.Resharding; x != nil && slices.Contains(x.Going, s.ID) {
+		return false // it has no slots and is about to be taken away
+	}
+	if s.Primary != nil && s.Primary.Node.Parked && !v.stumbled(s.Primary) {
+		return false
+	}
+	return (s.Primary == nil || s.Primary.Node.Process == nil) && len(s.heirs()) > 0
+}
+
+// stumbled tells whether a node could not be started lately.
+func (v *View) stumbled(m *cache.CacheCluster) bool {
+	for _, k := range []Kind{actStart, actReady} {
+		if s, ok := v.Steps[Action{Kind: k, Target: m.Key()}.ID()]; ok && s.State == cache.StepFailed {
+			return true
+		}
+	}
+	return false
 }
 
 func (v *View) snapshot(name string) *cache.Snapshot {

@@ -58,7 +58,7 @@ func (v *View) spec(m *cache.CacheCluster, w want) cache.NodeSpec {
 // limits are the values of a member's parameter group, and how many bytes of data
 // it may hold.
 func limits(m *cache.CacheCluster) (values map[string]string, data int64) {
-	values = cache.EffectiveParameters(m.ParameterGroup, m.NodeType, m.EngineVersion)
+	values = m.RunningParameters()
 	kind, _ := cache.FindNodeType(m.NodeType) // control lets no other in; its zero sets no limit
 	return values, cache.DataMemory(kind, values)
 }

@@ -1,26 +1,41 @@
 package reconcile
 
 import (
-	"context"
-	"time"
+	"slices"
+	"strings"
 
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/records"
 	"holdfast.dev/internal/store"
 )
 
-// world is everything that is planned, read in one transaction.
+// world is everything that is planned: a copy of the records that is kept from one look
+// to the next, and of which only what has changed is read again. What is derived from
+// several records is looked up in index.go. Whoever plans changes nothing here.
 type world struct {
-	groups    []cache.ReplicationGroup
+	groups    []cache.ReplicationGroup // in no order, as are snapshots
 	clusters  map[string]cache.CacheCluster
 	snapshots []cache.Snapshot
 	steps     map[string]map[string]cache.Step // by unit, by action id
+
+	groupAt, snapshotAt map[string]int    // by key
+	unitOf              map[string]string // of a step, by its id
+	taken               index             // snapshots by what they were taken of
+	copies              index             // snapshots that are being made, by what they are copies of
+	backups             int               // automatic snapshots that are being taken
+
+	// touched are the units that have to be planned again.
+	touched map[string]bool
+	// arrived are the clusters that were read since it was last emptied.
+	arrived []string
 }
 
-// unit is what Plan is asked about: its name stands in the steps.
-type unit struct {
-	name string
-	plan func(now time.Time) Decision
+func newWorld() *world {
+	return &world{
+		clusters: map[string]cache.CacheCluster{}, steps: map[string]map[string]cache.Step{},
+		groupAt: map[string]int{}, snapshotAt: map[string]int{}, unitOf: map[string]string{},
+		taken: index{}, copies: index{}, touched: map[string]bool{},
+	}
 }
 
 // Units are named by kind and key.
@@ -28,74 +43,129 @@ func groupUnit(key string) string    { return "group " + key }
 func clusterUnit(key string) string  { return "cluster " + key }
 func snapshotUnit(key string) string { return "snapshot " + key }
 
-func (r *Runner) load(ctx context.Context) (*world, error) {
-	w := &world{clusters: map[string]cache.CacheCluster{}, steps: map[string]map[string]cache.Step{}}
-	err := r.DB.View(ctx, func(tx *store.Tx) error { return w.read(tx) })
-	return w, err
+// tables are those that a world is made of.
+func tables() []string {
+	return []string{
+		records.Groups.Prefix(""), records.Clusters.Prefix(""), records.Snapshots.Prefix(""), records.Steps.Prefix(""),
+	}
 }
 
-func (w *world) read(tx *store.Tx) (err error) {
-	if w.groups, err = records.Groups.List(tx, ""); err != nil {
-		return err
+// refresh brings the world to the state that tx sees.
+func (w *world) refresh(tx *store.Tx, track *store.Tracker) error {
+	refs, ok := track.Changed(tx)
+	if !ok {
+		return w.read(tx)
 	}
-	clusters, err := records.Clusters.List(tx, "")
-	if err != nil {
-		return err
-	}
-	for _, c := range clusters {
-		w.clusters[c.Key()] = c
-	}
-	if w.snapshots, err = records.Snapshots.List(tx, ""); err != nil {
-		return err
-	}
-	steps, err := records.Steps.List(tx, "")
-	if err != nil {
-		return err
-	}
-	for _, s := range steps {
-		if w.steps[s.Unit] == nil {
-			w.steps[s.Unit] = map[string]cache.Step{}
+	for _, ref := range refs {
+		if err := w.readOne(tx, ref); err != nil {
+			return err
 		}
-		w.steps[s.Unit][s.ID] = s
 	}
 	return nil
 }
 
-// units lists what there is to plan.
-func (w *world) units(running map[string]map[string]bool, forwards map[cache.Address][]cache.Address, rebind func(string) bool) []unit {
-	var out []unit
-	taken := w.snapshotsBySource()
-	add := func(name string, v View) {
-		v.Steps, v.InFlight, v.Forwards = w.steps[name], running[name], forwards
-		v.Snapshots = taken[name]
-		v.CanRebind = map[string]bool{}
-		for i := range v.Members {
-			b := v.Members[i].Node.Build
-			v.CanRebind[b] = rebind(b)
+// read makes the world anew of all records.
+func (w *world) read(tx *store.Tx) error {
+	before := w.touched
+	*w = *newWorld()
+	for unit := range before {
+		w.touch(unit)
+	}
+	w.touch(scrubUnit)
+	return errorsOf(
+		each(tx, records.Groups, w.putGroup),
+		each(tx, records.Clusters, w.putCluster),
+		each(tx, records.Snapshots, w.putSnapshot),
+		each(tx, records.Steps, func(_ string, s *cache.Step) { w.putStep(s.ID, s) }),
+	)
+}
+
+func errorsOf(all ...error) error {
+	for _, err := range all {
+		if err != nil {
+			return err
 		}
-		out = append(out, unit{name, func(now time.Time) Decision { return Plan(v, now) }})
 	}
-	for i := range w.groups {
-		g := &w.groups[i]
-		add(groupUnit(g.Key()), View{Group: g, Members: w.members(g)})
+	return nil
+}
+
+func each[T any](tx *store.Tx, t store.Table[T], put func(key string, v *T)) error {
+	for item, err := range t.Scan(tx, "", "") {
+		if err != nil {
+			return err
+		}
+		put(item.Key, &item.Value)
 	}
-	for key, c := range w.clusters {
-		if c.GroupID == "" {
-			add(clusterUnit(key), View{Members: []cache.CacheCluster{c}})
+	return nil
+}
+
+// readOne reads one record again; one that is gone is put as nil.
+func (w *world) readOne(tx *store.Tx, ref store.Ref) error {
+	switch ref.Table + "/" {
+	case records.Groups.Prefix(""):
+		return again(tx, records.Groups, ref.Key, w.putGroup)
+	case records.Clusters.Prefix(""):
+		return again(tx, records.Clusters, ref.Key, w.putCluster)
+	case records.Snapshots.Prefix(""):
+		return again(tx, records.Snapshots, ref.Key, w.putSnapshot)
+	}
+	return again(tx, records.Steps, ref.Key, w.putStep)
+}
+
+func again[T any](tx *store.Tx, t store.Table[T], key string, put func(key string, v *T)) error {
+	v, ok, err := t.Get(tx, key)
+	switch {
+	case err != nil:
+		return err
+	case ok:
+		put(key, &v)
+	default:
+		put(key, nil)
+	}
+	return nil
+}
+
+func (w *world) touch(unit string) { w.touched[unit] = true }
+
+// touchAll has everything planned again.
+func (w *world) touchAll() {
+	for key := range w.groupAt {
+		w.touch(groupUnit(key))
+	}
+	for key := range w.clusters {
+		w.touchCluster(key)
+	}
+	for key := range w.snapshotAt {
+		w.touch(snapshotUnit(key))
+	}
+	w.touch(scrubUnit)
+}
+
+// takeArrived returns the clusters that were read since the last call.
+func (w *world) takeArrived() []cache.CacheCluster {
+	var out []cache.CacheCluster
+	for _, key := range w.arrived {
+		if c, ok := w.clusters[key]; ok {
+			out = append(out, c)
 		}
 	}
-	kept := w.keepings()
-	for _, s := range w.snapshots {
-		name := snapshotUnit(s.Key())
-		out = append(out, unit{name, func(now time.Time) Decision {
-			d := PlanSnapshot(s, w.steps[name], running[name], now)
-			return d.and(PlanExpiry(s, kept[s.Key()], w.steps[name], running[name], now))
-		}})
-	}
-	out = append(out, unit{scrubUnit, func(now time.Time) Decision {
-		return PlanScrub(w.snapshots, w.steps[scrubUnit], running[scrubUnit], isMoving(running), now)
-	}})
+	w.arrived = nil
 	return out
+}
+
+// group is nil for one that is not there, as is snapshot.
+func (w *world) group(key string) *cache.ReplicationGroup {
+	if i, ok := w.groupAt[key]; ok {
+		return &w.groups[i]
+	}
+	return nil
+}
+
+func (w *world) snapshot(key string) *cache.Snapshot {
+	if i, ok := w.snapshotAt[key]; ok {
+		return &w.snapshots[i]
+	}
+	return nil
 }
 
 func (w *world) members(g *cache.ReplicationGroup) []cache.CacheCluster {
@@ -108,31 +178,20 @@ func (w *world) members(g *cache.ReplicationGroup) []cache.CacheCluster {
 	return out
 }
 
-// snapshotsBySource gives each unit the snapshots that are taken of it, and the
-// final one of its deletion.
-func (w *world) snapshotsBySource() map[string][]cache.Snapshot {
-	out := map[string][]cache.Snapshot{}
-	for _, s := range w.snapshots {
-		if s.CopyOf != "" || s.Import != nil || s.Deleting {
-			continue
+// snapshotsOf are those that are taken of a unit, and the final one of its deletion.
+func (w *world) snapshotsOf(unit string, members []cache.CacheCluster) []cache.Snapshot {
+	keys := w.taken.of(unit)
+	if strings.HasPrefix(unit, groupUnit("")) {
+		for i := range members {
+			keys = append(keys, w.taken.of(clusterUnit(members[i].Key()))...)
 		}
-		if name := w.sourceUnit(&s); name != "" {
-			out[name] = append(out[name], s)
+	}
+	slices.Sort(keys)
+	var out []cache.Snapshot
+	for _, key := range keys {
+		if s := w.snapshot(key); s.CopyOf == "" && s.Import == nil && !s.Deleting {
+			out = append(out, *s)
 		}
 	}
 	return out
-}
-
-func (w *world) sourceUnit(s *cache.Snapshot) string {
-	if s.GroupID != "" {
-		return groupUnit(cache.Key(s.Region, s.GroupID))
-	}
-	c, ok := w.clusters[cache.Key(s.Region, s.ClusterID)]
-	switch {
-	case !ok:
-		return ""
-	case c.GroupID != "":
-		return groupUnit(cache.Key(s.Region, c.GroupID))
-	}
-	return clusterUnit(c.Key())
 }

@@ -14,6 +14,8 @@ var (
 	Events       = store.NewTable[cache.Event]("events")
 	Steps        = store.NewTable[cache.Step]("steps")
 	Addresses    = store.NewTable[AddressClaim]("addresses")
+	// FailoverTests are those that were asked for within the last day.
+	FailoverTests = store.NewTable[cache.FailoverTest]("failovertests")
 	// Pools has one record, under PoolKey, in the table of what belongs to the
 	// installation as a whole.
 	Pools = store.NewTable[Pool]("meta")

@@ -173,7 +173,7 @@ func TestContextUnblocks(t *testing.T) {
 		_, err := c.Do(ctx, "BLPOP", "nothing", "0")
 		done <- err
 	}()
-	testkit.Wait(t, 10*time.Second, func() bool { return s.Info("clients")["blocked_clients"] == "1" }, "the client to block")
+	testkit.Wait(t, 60*time.Second, func() bool { return s.Info("clients")["blocked_clients"] == "1" }, "the client to block")
 	cancel(why)
 	if err := <-done; !errors.Is(err, why) {
 		t.Errorf("it ended with %v", err)
@@ -236,7 +236,7 @@ func TestPushMessages(t *testing.T) {
 	for i := range 3 {
 		s.Must("SET", fmt.Sprintf("k%d", i), "v")
 	}
-	testkit.Wait(t, 10*time.Second, func() bool {
+	testkit.Wait(t, 60*time.Second, func() bool {
 		if got := do(t, c, "ECHO", "reply"); got != "reply" {
 			t.Fatalf("a push came in place of a reply: %q", got)
 		}

@@ -21,7 +21,7 @@ func (h *handlers) createCacheCluster(ctx context.Context, in *elasticache.Creat
 		return nil, err
 	}
 	k, err := h.ctl.CreateCacheCluster(ctx, region(ctx), control.NewCluster{
-		ID: aws.ToString(in.CacheClusterId),
+		ID: aws.ToString(in.CacheClusterId), GroupID: aws.ToString(in.ReplicationGroupId),
 		Asked: control.Asked{
 			Engine:                  aws.ToString(in.Engine),
 			EngineVersion:           aws.ToString(in.EngineVersion),
@@ -39,8 +39,9 @@ func (h *handlers) createCacheCluster(ctx context.Context, in *elasticache.Creat
 			SnapshotName:            aws.ToString(in.SnapshotName),
 			SnapshotARNs:            in.SnapshotArns,
 		},
-		Nodes: number(in.NumCacheNodes),
-		Zone:  zone,
+		Nodes:     number(in.NumCacheNodes),
+		Zone:      zone,
+		Memcached: readNewMemcached(in),
 	})
 	if err != nil {
 		return nil, err
@@ -53,6 +54,8 @@ func (h *handlers) createCacheCluster(ctx context.Context, in *elasticache.Creat
 func readZone(in *elasticache.CreateCacheClusterInput) (string, error) {
 	one, many := aws.ToString(in.PreferredAvailabilityZone), in.PreferredAvailabilityZones
 	switch {
+	case asksMemcached(in):
+		return one, nil // the others are read with what Memcached alone has
 	case len(many) > 1:
 		return "", cache.Faultf("InvalidParameterValue", "The number of PreferredAvailabilityZones must be equal to NumCacheNodes.")
 	case len(many) == 0:
@@ -106,8 +109,8 @@ func showCluster(k *cache.CacheCluster, nodes bool) types.CacheCluster {
 		CacheSecurityGroups:        []types.CacheSecurityGroupMembership{},
 		CacheParameterGroup: &types.CacheParameterGroupStatus{
 			CacheParameterGroupName: aws.String(k.ParameterGroup),
-			ParameterApplyStatus:    aws.String("in-sync"),
-			CacheNodeIdsToReboot:    []string{},
+			ParameterApplyStatus:    aws.String(k.ParameterStatus()),
+			CacheNodeIdsToReboot:    nodesToReboot(k),
 		},
 		NetworkType:                        types.NetworkType(k.NetworkType),
 		IpDiscovery:                        types.IpDiscovery(k.IPDiscovery),
@@ -124,6 +127,10 @@ func showCluster(k *cache.CacheCluster, nodes bool) types.CacheCluster {
 		// Inactive: nothing is sent.
 		out.NotificationConfiguration = &types.NotificationConfiguration{TopicArn: aws.String(k.NotificationTopicARN), TopicStatus: aws.String("inactive")}
 	}
+	if k.Memcached != nil {
+		showMemcached(k, nodes, &out)
+		return out
+	}
 	if nodes && usable(k.Status) {
 		out.CacheNodes = []types.CacheNode{showNode(k)}
 	}
@@ -134,10 +141,25 @@ func showCluster(k *cache.CacheCluster, nodes bool) types.CacheCluster {
 func showNode(k *cache.CacheCluster) types.CacheNode {
 	return types.CacheNode{
 		CacheNodeId:              aws.String(cache.NodeID),
-		CacheNodeStatus:          aws.String(string(cache.StatusAvailable)),
+		CacheNodeStatus:          aws.String(nodeStatus(k)),
 		CacheNodeCreateTime:      aws.Time(k.CreatedAt),
 		CustomerAvailabilityZone: optional(k.Zone),
 		Endpoint:                 showEndpoint(k.Node.Address),
-		ParameterGroupStatus:     aws.String("in-sync"),
+		ParameterGroupStatus:     aws.String(k.ParameterStatus()),
 	}
+}
+
+// nodesToReboot are the nodes that wait for a reboot to have their parameters.
+func nodesToReboot(k *cache.CacheCluster) []string {
+	if k.ParameterStatus() == cache.ParametersPendingReboot {
+		return []string{cache.NodeID}
+	}
+	return []string{}
+}
+
+func nodeStatus(k *cache.CacheCluster) string {
+	if k.Status == cache.StatusRebooting {
+		return "rebooting"
+	}
+	return string(cache.StatusAvailable)
 }

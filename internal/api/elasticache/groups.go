@@ -122,14 +122,23 @@ func showGroup(g *control.Group) types.ReplicationGroup {
 		TransitEncryptionEnabled:   aws.Bool(false),
 		AtRestEncryptionEnabled:    aws.Bool(g.AtRestEncryption),
 		KmsKeyId:                   optional(g.KmsKeyID),
-		PendingModifiedValues:      &types.ReplicationGroupPendingModifiedValues{},
+		PendingModifiedValues:      showPending(g),
 	}
+}
+
+// showPending shows what is asked for and not yet so.
+func showPending(g *control.Group) *types.ReplicationGroupPendingModifiedValues {
+	out := &types.ReplicationGroupPendingModifiedValues{Resharding: showResharding(g.Resharding)}
+	if c := g.Change; c != nil {
+		out.PrimaryClusterId = optional(c.Promote)
+	}
+	return out
 }
 
 // usable tells whether a cache of this status answers.
 func usable(s cache.Status) bool {
 	switch s {
-	case cache.StatusAvailable, cache.StatusSnapshotting, cache.StatusModifying:
+	case cache.StatusAvailable, cache.StatusSnapshotting, cache.StatusModifying, cache.StatusRebooting:
 		return true
 	}
 	return false
@@ -156,15 +165,11 @@ func showNodeGroups(g *control.Group) []types.NodeGroup {
 // showNodeGroup shows one shard, its primary first. In cluster mode clients ask the
 // nodes themselves who leads and where to read, so neither is told here.
 func showNodeGroup(g *control.Group, s *cache.NodeGroup) types.NodeGroup {
-	status := g.Status
-	if status == cache.StatusSnapshotting {
-		status = cache.StatusAvailable // a shard has no word for it
-	}
-	n := types.NodeGroup{NodeGroupId: aws.String(s.ID), Status: aws.String(string(status))}
+	n := types.NodeGroup{NodeGroupId: aws.String(s.ID), Status: aws.String(string(shardStatus(g, s)))}
 	shown := usable(g.Status)
 	switch {
 	case g.ClusterEnabled:
-		n.Slots = aws.String(s.Slots.String())
+		n.Slots = optional(s.Slots.String()) // a new node group has none yet
 	case shown:
 		n.PrimaryEndpoint, n.ReaderEndpoint = showEndpoint(g.PrimaryEndpoint), showEndpoint(g.ReaderEndpoint)
 	}
@@ -196,7 +201,7 @@ func showMember(g *control.Group, k *cache.CacheCluster, shown bool) types.NodeG
 	if g.Leads(k.ID) {
 		m.CurrentRole = aws.String(string(cache.RolePrimary))
 	}
-	if shown {
+	if shown && usable(k.Status) {
 		m.ReadEndpoint = showEndpoint(k.Node.Address)
 	}
 	return m

@@ -23,12 +23,12 @@ func (h *handlers) modifyReplicationGroup(ctx context.Context, in *elasticache.M
 			NotificationTopicStatus: aws.ToString(in.NotificationTopicStatus),
 			AutoMinorVersionUpgrade: in.AutoMinorVersionUpgrade,
 			SecurityGroupIDs:        in.SecurityGroupIds,
+			ParameterGroup:          aws.ToString(in.CacheParameterGroupName),
 			Same: control.Same{
-				Engine:         aws.ToString(in.Engine),
-				EngineVersion:  aws.ToString(in.EngineVersion),
-				NodeType:       aws.ToString(in.CacheNodeType),
-				ParameterGroup: aws.ToString(in.CacheParameterGroupName),
-				IPDiscovery:    string(in.IpDiscovery),
+				Engine:        aws.ToString(in.Engine),
+				EngineVersion: aws.ToString(in.EngineVersion),
+				NodeType:      aws.ToString(in.CacheNodeType),
+				IPDiscovery:   string(in.IpDiscovery),
 			},
 		},
 		Description:         in.ReplicationGroupDescription,
@@ -36,6 +36,7 @@ func (h *handlers) modifyReplicationGroup(ctx context.Context, in *elasticache.M
 		AutomaticFailover:   in.AutomaticFailoverEnabled,
 		MultiAZ:             in.MultiAZEnabled,
 		PrimaryCluster:      aws.ToString(in.PrimaryClusterId),
+		Immediately:         aws.ToBool(in.ApplyImmediately),
 		ClusterMode:         string(in.ClusterMode),
 	})
 	if err != nil {
@@ -56,13 +57,14 @@ func (h *handlers) modifyCacheCluster(ctx context.Context, in *elasticache.Modif
 		NotificationTopicStatus: aws.ToString(in.NotificationTopicStatus),
 		AutoMinorVersionUpgrade: in.AutoMinorVersionUpgrade,
 		SecurityGroupIDs:        in.SecurityGroupIds,
+		ParameterGroup:          aws.ToString(in.CacheParameterGroupName),
 		Same: control.Same{
-			Engine:         aws.ToString(in.Engine),
-			EngineVersion:  aws.ToString(in.EngineVersion),
-			NodeType:       aws.ToString(in.CacheNodeType),
-			ParameterGroup: aws.ToString(in.CacheParameterGroupName),
-			IPDiscovery:    string(in.IpDiscovery),
+			Engine:        aws.ToString(in.Engine),
+			EngineVersion: aws.ToString(in.EngineVersion),
+			NodeType:      aws.ToString(in.CacheNodeType),
+			IPDiscovery:   string(in.IpDiscovery),
 		},
+		Memcached: readMemcachedChange(in),
 	})
 	if err != nil {
 		return nil, err
@@ -72,7 +74,6 @@ func (h *handlers) modifyCacheCluster(ctx context.Context, in *elasticache.Modif
 
 // refuseGroupChange looks for what ModifyReplicationGroup does not build.
 func refuseGroupChange(in *elasticache.ModifyReplicationGroupInput) error {
-	_ = in.ApplyImmediately // all that can be changed is changed at once, with or without it
 	return refuse(
 		ask{"AuthToken", text(in.AuthToken)},
 		ask{"AuthTokenUpdateStrategy", in.AuthTokenUpdateStrategy != ""},
@@ -89,16 +90,10 @@ func refuseGroupChange(in *elasticache.ModifyReplicationGroupInput) error {
 
 // refuseClusterChange looks for what ModifyCacheCluster does not build.
 func refuseClusterChange(in *elasticache.ModifyCacheClusterInput) error {
-	_ = in.ApplyImmediately // as for groups
 	return refuse(
 		ask{"AuthToken", text(in.AuthToken)},
 		ask{"AuthTokenUpdateStrategy", in.AuthTokenUpdateStrategy != ""},
-		ask{"AZMode", unlike(in.AZMode, types.AZModeSingleAz)},
-		ask{"CacheNodeIdsToRemove", len(in.CacheNodeIdsToRemove) > 0},
 		ask{"CacheSecurityGroupNames", len(in.CacheSecurityGroupNames) > 0},
 		ask{"LogDeliveryConfigurations", len(in.LogDeliveryConfigurations) > 0},
-		ask{"NewAvailabilityZones", len(in.NewAvailabilityZones) > 0},
-		ask{"NumCacheNodes", in.NumCacheNodes != nil && *in.NumCacheNodes != 1},
-		ask{"ScaleConfig", in.ScaleConfig != nil},
 	)
 }

@@ -60,10 +60,9 @@ func refuseShard(n *types.NodeGroupConfiguration) error {
 // refuseCluster looks for what CreateCacheCluster does not build.
 func refuseCluster(in *elasticache.CreateCacheClusterInput) error {
 	return refuse(
-		ask{"ReplicationGroupId", text(in.ReplicationGroupId)},
-		ask{"TransitEncryptionEnabled", aws.ToBool(in.TransitEncryptionEnabled)},
+		ask{"TransitEncryptionEnabled", aws.ToBool(in.TransitEncryptionEnabled) && !asksMemcached(in)},
 		ask{"AuthToken", text(in.AuthToken)},
-		ask{"AZMode", unlike(in.AZMode, types.AZModeSingleAz)},
+		ask{"AZMode", unlike(in.AZMode, types.AZModeSingleAz) && !asksMemcached(in)},
 		ask{"LogDeliveryConfigurations", len(in.LogDeliveryConfigurations) > 0},
 		ask{"NetworkType", unlike(in.NetworkType, types.NetworkTypeIpv4)},
 		ask{"IpDiscovery", unlike(in.IpDiscovery, types.IpDiscoveryIpv4)},

@@ -91,13 +91,39 @@ func (w *World) groups(tx *store.Tx) error {
 				return false, err
 			}
 		}
-		g.Status = cache.StatusAvailable
+		if c := g.Change; c != nil && c.Promote != "" {
+			g.Primary = c.Promote
+		}
+		if err := w.reshard(tx, g); err != nil {
+			return false, err
+		}
+		if err := w.leavers(tx, g); err != nil {
+			return false, err
+		}
+		g.Status, g.Change, g.Test = cache.StatusAvailable, nil, nil
 		return true, release(tx, g.Region, g.Key(), g.Seed)
 	})
 }
 
+// leavers takes the members out of a group that are to go.
+func (w *World) leavers(tx *store.Tx, g *cache.ReplicationGroup) error {
+	for _, id := range slices.Clone(g.Members) {
+		k, _, err := records.Clusters.Get(tx, cache.Key(g.Region, id))
+		if err != nil {
+			return err
+		}
+		if k.Leaving() {
+			g.RemoveMember(id)
+		}
+	}
+	return nil
+}
+
 func (w *World) clusters(tx *store.Tx) error {
 	return each(tx, records.Clusters, func(k *cache.CacheCluster) (bool, error) {
+		if k.Memcached != nil {
+			return w.memcached(tx, k)
+		}
 		if k.Deletion != nil {
 			if err := release(tx, k.Region, k.Key(), k.Seed); err != nil {
 				return false, err
@@ -109,7 +135,13 @@ func (w *World) clusters(tx *store.Tx) error {
 				return false, err
 			}
 		}
-		k.Status = cache.StatusAvailable
+		if k.Status == cache.StatusCreating || k.Reboot != nil {
+			k.Node.Parameters = k.StartedParameters()
+		}
+		k.Node.Parameters.Told, _ = k.SplitParameters()
+		k.Node.Parameters.Unsure = false
+		k.Status, k.Reboot = cache.StatusAvailable, nil
+		k.Node.Process, k.Node.Ready = &cache.Process{PID: 1}, true
 		return true, release(tx, k.Region, k.Key(), k.Seed)
 	})
 }

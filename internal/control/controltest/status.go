@@ -36,7 +36,7 @@ func setGroup(tx *store.Tx, key string, s cache.Status) error {
 	if err != nil {
 		return err
 	}
-	g.Status, g.Deletion = s, nil
+	g.Status, g.Deletion, g.Change, g.Test = s, nil, nil, nil
 	for _, id := range g.Members {
 		of := s
 		if s == cache.StatusCreateFailed {

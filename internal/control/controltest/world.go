@@ -109,6 +109,8 @@ func DefaultEngines() Engines {
 		version(cache.Redis, "7.1", "redis-7.0.15", false),
 		version(cache.Valkey, "7.2", "valkey-8.0.1", false),
 		version(cache.Valkey, "8.1", "valkey-8.1.1", true),
+		version(cache.Memcached, "1.4.34", "memcached-1.6.18", false),
+		version(cache.Memcached, "1.6.17", "memcached-1.6.18", false),
 		version(cache.Memcached, "1.6.22", "memcached-1.6.38", false),
 	}
 }

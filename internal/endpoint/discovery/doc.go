@@ -14,6 +14,8 @@
 //     memcached is not told the list either.
 //   - A client sees nothing of the front but that: what memcached ends, the
 //     front ends, and the other way round. When a node takes no connection the client is cut off.
+//   - A Manager owns the fronts of whole clusters: Set makes exactly the doors that it is
+//     told of stand, and has all of them answer the new list before any that goes is closed.
 //   - Memory per connection is bounded: two buffers. A line that is longer than one, which only
 //     a get of many keys is, passes through unread.
 //

@@ -242,6 +242,7 @@ func (n *Nodes) Remove(_ context.Context, s cache.MemcachedSpec) error {
 	err = os.RemoveAll(at.dir)
 	if at.memory != "" {
 		err = errors.Join(err, os.RemoveAll(at.memory))
+		_ = os.Remove(n.cfg.MemoryDir) // with the last node; it is made anew for the next
 	}
 	// The cluster's directory goes with its last node.
 	if e := os.Remove(filepath.Dir(at.dir)); e != nil && !errors.Is(e, os.ErrNotExist) && !isNotEmpty(e) {

@@ -14,12 +14,16 @@ import (
 // tmpfsMagic tells a file system in memory.
 const tmpfsMagic = 0x01021994
 
+// leastKept is the least memory in megabytes with which memcached takes a memory file: it
+// sets a page of one megabyte aside for each of its slab classes, of which there are 63 at most.
+const leastKept = 64
+
 // CanKeep tells whether there is a file system in memory with room for the node's items,
 // with a tenth of it to spare, if those of all others were full: their files are only as
 // large as they are filled, and a write for which there is no room any more would end memcached.
 func (n *Nodes) CanKeep(s cache.MemcachedSpec) bool {
 	at, err := n.node(s)
-	if err != nil || at.memory == "" {
+	if err != nil || at.memory == "" || itemMegabytes(s.Parameters) < leastKept {
 		return false
 	}
 	if err := os.MkdirAll(n.cfg.MemoryDir, 0o700); err != nil {

@@ -21,15 +21,20 @@ func TestCanKeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := int64(st.Blocks) * st.Bsize
-	if st.Type != tmpfsMagic || int64(st.Bavail)*st.Bsize < whole/10+32<<20 {
+	if st.Type != tmpfsMagic || int64(st.Bavail)*st.Bsize < whole/10+96<<20 {
 		t.Skip("there is no room in the file system in memory")
 	}
-	s := cache.MemcachedSpec{Cluster: "r/c", Node: "0001", Parameters: map[string]string{"max_cache_memory": "4"}}
+	s := cache.MemcachedSpec{Cluster: "r/c", Node: "0001", Parameters: map[string]string{"max_cache_memory": "64"}}
 	can := func(dir string, s cache.MemcachedSpec) bool {
 		return New(Config{DataDir: t.TempDir(), MemoryDir: dir}).CanKeep(s)
 	}
 	if !can(filepath.Join(shm, "new"), s) {
-		t.Error("4 MB cannot be kept where there are 32")
+		t.Error("64 MB cannot be kept where there are 96")
+	}
+	small := s
+	small.Parameters = map[string]string{"max_cache_memory": "63"}
+	if can(shm, small) {
+		t.Error("63 MB can be kept, for which there may be more slab classes than pages")
 	}
 	if can("", s) {
 		t.Error("they can be kept nowhere")

@@ -28,7 +28,8 @@
 //
 // MIGRATE stops the source for as long as it takes. So keys go in bursts, whose size
 // follows from how long the last ones took and from how long the source lets a PING on
-// another connection wait. A slot with few keys costs as much as one with none, so
+// another connection wait; after each the source is left alone for as long as it was
+// kept busy, and for longer while it is slow. A slot with few keys costs as much as one with none, so
 // that slots are opened and closed by hundreds; each is open for a short time only,
 // for commands on several keys are refused by TRYAGAIN meanwhile.
 //
@@ -56,4 +57,8 @@
 // both marks again, and goes on. What was on its way in the last burst before a
 // primary died may be lost with it, like any write that no replica had received: after
 // each burst Run waits for a replica to acknowledge it, where there is one.
+//
+// One that takes over from the source claims what it knows to have been the source's, with
+// the newest claim of all. If it had not heard yet that slots were given away the target
+// would delete their keys. So whoever lets it lead calls Learn first.
 package slots

@@ -83,7 +83,7 @@ func (r *run) moveBatch(ctx context.Context, slots []int, keys int) error {
 		}
 	}
 	w := r.there()
-	if err := r.open(ctx, w, slots); err != nil {
+	if err := calmly(ctx, func() error { return r.open(ctx, w, slots) }); err != nil {
 		return err
 	}
 	why, err := r.carry(ctx, w, slots, items)
@@ -93,10 +93,20 @@ func (r *run) moveBatch(ctx context.Context, slots []int, keys int) error {
 	if slots, _, err = r.leave(ctx, slots, nil, why); err != nil || len(slots) == 0 {
 		return err
 	}
-	if err := r.give(ctx, w, slots); err != nil {
+	if err := calmly(ctx, func() error { return r.give(ctx, w, slots) }); err != nil {
 		return err
 	}
 	return r.settled(ctx, slots)
+}
+
+// calmly does something for which nodes write their tables to disk, and stand still
+// until the disk has them; then it leaves them alone for as long, for their clients.
+func calmly(ctx context.Context, do func() error) error {
+	began := time.Now()
+	if err := do(); err != nil {
+		return err
+	}
+	return pause(ctx, min(time.Since(began), mostRest))
 }
 
 // leave takes slots out that are to stay, and brings back what may have left of them.

@@ -13,6 +13,9 @@ import (
 const (
 	// burstTime is how long a burst should keep the source from its clients.
 	burstTime = 1500 * time.Microsecond
+	// mostRest bounds how long a source that stays slow is left alone after a burst:
+	// whatever keeps it busy, its slots are to move some time.
+	mostRest = 50 * time.Millisecond
 	// slowPing is what a PING may wait, unless it did when all was quiet.
 	slowPing = 3 * time.Millisecond
 	// pingEvery is how often the source is asked.
@@ -36,6 +39,8 @@ type pace struct {
 	recent, usual time.Duration
 
 	burst int
+	// rest is for how long the source is left alone after a burst because it was slow.
+	rest time.Duration
 }
 
 // startPace listens to one node until close.
@@ -86,7 +91,10 @@ func (p *pace) listen(ctx context.Context) {
 }
 
 // after adapts the size of bursts to what the last one cost, and returns for how long
-// the source is to be left alone.
+// the source is to be left alone: for as long as it was kept busy at least, so that half
+// of its time is its clients' whatever they need, and longer and longer while it is slow.
+// Bursts without rests between them move keys faster, and clients that came meanwhile
+// queue up: on a busy machine some of them waited longer than for the engines' own tool.
 func (p *pace) after(took time.Duration) time.Duration {
 	p.mu.Lock()
 	slow := p.recent > max(slowPing, 3*p.usual)
@@ -97,10 +105,11 @@ func (p *pace) after(took time.Duration) time.Duration {
 	case took < burstTime:
 		p.burst = min(p.burst+p.burst/4+1, mostBurst)
 	}
-	if slow {
-		return min(took, burstTime*10)
+	if p.rest /= 2; slow {
+		p.rest = max(4*p.rest, took)
 	}
-	return 0
+	p.rest = min(p.rest, mostRest)
+	return max(p.rest, min(took, mostRest))
 }
 
 func (p *pace) close() error {

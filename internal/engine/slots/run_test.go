@@ -12,9 +12,6 @@ import (
 	"holdfast.dev/internal/testkit"
 )
 
-// lowHalf is what the first of two primaries has.
-var lowHalf = cache.EvenSlots(2)[0]
-
 func atomically(b catalog.Build) bool { return b.Engine == catalog.Valkey && b.Version >= "9" }
 
 // Every kind of key moves under clients that write all the time, and nothing that was
