@@ -142,7 +142,7 @@ func (f *fakeMachine) AwaitFormed(ctx context.Context, spec cache.NodeSpec) erro
 		return err
 	}
 	for {
-		formed, err := f.formed(spec.Cluster)
+		formed, err := f.formed(spec)
 		if formed || err != nil {
 			return err
 		}
@@ -154,16 +154,17 @@ func (f *fakeMachine) AwaitFormed(ctx context.Context, spec cache.NodeSpec) erro
 	}
 }
 
-// formed tells whether every node of a cluster leads or follows as it should.
-func (f *fakeMachine) formed(want *cache.ClusterSpec) (bool, error) {
+// formed tells whether every node of a cluster leads or follows as it should. That the node
+// which is asked does not run is an error; the others are waited for.
+func (f *fakeMachine) formed(spec cache.NodeSpec) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, n := range want.Nodes {
+	if f.processes[spec.Key] == nil {
+		return false, fmt.Errorf("nobody answers at %s", hostPort(spec.Address))
+	}
+	for _, n := range spec.Cluster.Nodes {
 		p := f.at(n.Address)
-		if p == nil {
-			return false, fmt.Errorf("nobody answers at %s", hostPort(n.Address))
-		}
-		if (n.Primary == "") != p.spec.Primary.IsZero() {
+		if p == nil || (n.Primary == "") != p.spec.Primary.IsZero() {
 			return false, nil
 		}
 	}
