@@ -16,7 +16,7 @@ func (m *Monitor) act(ctx context.Context, w *watched, now time.Time) {
 			w.silenced = true
 			m.silence(ctx, w, true)
 		}
-		if w.Leads && w.Ready && len(m.heirs(w, true)) == 0 {
+		if w.Leads && w.Ready && !w.heir {
 			m.seekHeir(ctx, w, now)
 		}
 		if m.gains(w, lasts) {
@@ -32,7 +32,9 @@ func (m *Monitor) act(ctx context.Context, w *watched, now time.Time) {
 }
 
 // gains tells whether something is to be won by ending a node that hangs: another one
-// that leads, or one that comes up anew where there was nothing to lose.
+// that leads, or one that comes up anew where there was nothing to lose. A replica that is
+// cut off, or reads everything anew, has less than a primary that may still go on; one
+// whose link went down with the primary has as much.
 func (m *Monitor) gains(w *watched, lasts time.Duration) bool {
 	switch {
 	case !w.Ready:
@@ -40,7 +42,7 @@ func (m *Monitor) gains(w *watched, lasts time.Duration) bool {
 	case !w.Leads:
 		return lasts >= fenceReplica
 	}
-	return w.heir || len(m.heirs(w, true)) > 0
+	return w.heir || w.view == LinkDown && len(m.heirs(w, true)) > 0
 }
 
 func (m *Monitor) fence(ctx context.Context, w *watched, now time.Time) {

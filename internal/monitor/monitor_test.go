@@ -260,6 +260,21 @@ func TestBothOfAPairStoppedAreLeft(t *testing.T) {
 	s.signal(0, syscall.SIGCONT)
 }
 
+// A replica that was ready once and has lost its link has less than the primary.
+func TestAStoppedPrimaryIsLeftWhereItsReplicaIsCutOff(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1)
+	s.servers[1].Must("REPLICAOF", "127.0.0.1", "1")
+	s.run()
+	s.heard(0)
+	s.heard(1)
+	s.signal(0, syscall.SIGSTOP)
+	s.hears("No replica could take over, so it is left as it is")
+	s.signal(0, syscall.SIGCONT)
+	s.hears("Cache node 0001 answers again after")
+	s.unharmed()
+}
+
 func TestABusyPrimaryIsLeft(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 1)

@@ -25,7 +25,7 @@ type watched struct {
 	asked  time.Time
 	view   View
 	offset int64
-	// sought is when replicas that are not ready were asked for its data, heir that one has them.
+	// sought is when its replicas were asked whether they follow it, heir that one does.
 	sought time.Time
 	heir   bool
 	// What has been done about an episode that began at troubled.
@@ -182,15 +182,15 @@ func (m *Monitor) heirs(w *watched, ready bool) []*watched {
 	return out
 }
 
-// seekHeir asks the replicas of a primary that hangs, none of which is known to be
-// ready, whether one has its data all the same: it has a moment before that is written
-// down, and with a primary that hangs it never comes to that.
+// seekHeir asks the replicas of a primary that hangs whether one follows it at present.
+// One that was never ready may: it has the data a moment before that is written down, and
+// with a primary that hangs it never comes to that.
 func (m *Monitor) seekHeir(ctx context.Context, w *watched, now time.Time) {
 	if now.Sub(w.sought) < redial {
 		return
 	}
 	w.sought = now
-	for _, h := range m.heirs(w, false) {
+	for _, h := range append(m.heirs(w, true), m.heirs(w, false)...) {
 		n := h.Node
 		m.later(func() func() {
 			ctx, cancel := context.WithTimeout(ctx, redial)
