@@ -59,7 +59,7 @@ const (
 	// beat is how often owed answers are looked for.
 	beat = 25 * time.Millisecond
 	// primaries and replicas are how many beats lie between two questions.
-	primaries = 5
+	primaries = 7
 	replicas  = 20
 	// lateBy: a beat that comes so much late says that this process stood still.
 	lateBy = 100 * time.Millisecond
