@@ -102,6 +102,25 @@ func (e *Engines) find(ctx context.Context, n *node) (cache.Process, bool, error
 	return e.run(n, ref, -1), true, nil
 }
 
+// Running finds the node's process, whether anybody knows of it or not, and takes over
+// its watch.
+func (e *Engines) Running(ctx context.Context, spec cache.NodeSpec) (cache.Process, bool, error) {
+	n, err := e.node(spec)
+	if err != nil {
+		return cache.Process{}, false, fmt.Errorf("cannot look for %s: %w", spec.Key, err)
+	}
+	unlock, err := n.turn.lock(ctx)
+	if err != nil {
+		return cache.Process{}, false, fmt.Errorf("cannot look for %s: %w", spec.Key, err)
+	}
+	defer unlock()
+	p, ok, err := e.find(ctx, n)
+	if err != nil {
+		return p, false, fmt.Errorf("cannot look for %s: %w", spec.Key, err)
+	}
+	return p, ok, nil
+}
+
 // Adopt takes over the watch of a process of an earlier run of the service, and
 // tells whether it still lives. Its exit is noticed at once, like that of a child.
 func (e *Engines) Adopt(ctx context.Context, spec cache.NodeSpec, p cache.Process) (bool, error) {

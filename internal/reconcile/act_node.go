@@ -31,6 +31,11 @@ func (r *Runner) start(ctx context.Context, v *View, m *cache.CacheCluster, spec
 	if v.isPrimary(m) && v.orphaned(v.shardOf(m)) {
 		return nil, nil // a replica got its data after this was planned
 	}
+	if v.isPrimary(m) {
+		if out, err := r.strays(ctx, v, m); out != nil || err != nil {
+			return out, err
+		}
+	}
 	if m.Node.Parked {
 		// A file that is gone has been loaded once, by a run whose end was not
 		// seen: what it held died with that run, as it would have without parking.

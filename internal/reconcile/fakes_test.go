@@ -97,6 +97,18 @@ func (f *fakeMachine) Adopt(ctx context.Context, _ cache.NodeSpec, ref cache.Pro
 	return f.alive(ref), nil
 }
 
+func (f *fakeMachine) Running(ctx context.Context, spec cache.NodeSpec) (cache.Process, bool, error) {
+	if err := f.enter(ctx, "running"); err != nil {
+		return cache.Process{}, false, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p := f.processes[spec.Key]; p != nil {
+		return p.ref, true, nil
+	}
+	return cache.Process{}, false, nil
+}
+
 func (f *fakeMachine) alive(ref cache.Process) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -157,6 +157,26 @@ func TestAStalePlanStartsNoEmptyPrimary(t *testing.T) {
 	}
 }
 
+// TestAReplicaThatNoRecordKnowsIsNotEmptied: the service was killed after it had started
+// the replica and before that was written down, and the primary died before it came back.
+func TestAReplicaThatNoRecordKnowsIsNotEmptied(t *testing.T) {
+	b := serving(t, 2)
+	b.stop()
+	b.machine.kill("r/g-001")
+	b.update(func(tx *store.Tx) error {
+		dead := func(c *cache.CacheCluster) { c.Node.Process, c.Node.Ready = nil, false }
+		return errors.Join(changeCluster(tx, "r/g-001", dead), changeCluster(tx, "r/g-002", dead))
+	})
+	b.run()
+	b.eventually("whole again", b.whole)
+	if g := b.read().groups[0]; g.Primary != "g-002" || b.machine.starts["r/g-002"] != 1 {
+		t.Errorf("%s leads, and the replica was started %d times", g.Primary, b.machine.starts["r/g-002"])
+	}
+	if p := b.machine.process("r/g-001"); p.started.Primary.IsZero() {
+		t.Error("the primary was started empty above a replica that has the data")
+	}
+}
+
 func TestANodeThatCannotBeWatchedIsNotTakenForDead(t *testing.T) {
 	b := serving(t, 2)
 	b.stop()

@@ -18,6 +18,8 @@ type Engines interface {
 	// Adopt takes over the watch of a process of an earlier run of the service,
 	// and tells whether it still lives.
 	Adopt(ctx context.Context, spec cache.NodeSpec, p cache.Process) (bool, error)
+	// Running finds the node's process, known or not, and takes over its watch.
+	Running(ctx context.Context, spec cache.NodeSpec) (cache.Process, bool, error)
 	// Exited is closed when the process has ended.
 	Exited(p cache.Process) <-chan struct{}
 	// AwaitReady returns once the node has loaded its data and, as a replica, is in step.
