@@ -30,6 +30,12 @@ type Settings struct {
 	// AtRestEncryption has snapshots sealed, with KmsKeyID where one was named.
 	AtRestEncryption bool   `json:",omitempty"`
 	KmsKeyID         string `json:",omitempty"`
+	// TransitEncryption is "" for plain connections alone.
+	TransitEncryption TransitMode `json:",omitempty"`
+	// Access is the same for all nodes of a cache.
+	Access *Access `json:",omitempty"`
+	// Pending is what was asked for and has not begun; nil for nothing.
+	Pending *Pending `json:",omitempty"`
 }
 
 // Address is where something answers.
@@ -117,6 +123,15 @@ type ReplicationGroup struct {
 	// one node group or at the other, and the next resharding ends them first.
 	Resharding *Resharding    `json:",omitempty"`
 	Unfinished []SlotTransfer `json:",omitempty"`
+	// Upgrade is what its nodes are being replaced for while it serves; nil for nothing.
+	Upgrade *Upgrade `json:",omitempty"`
+	// AuthTokens are the hashes of the tokens that let clients in, oldest first; two at
+	// most. AuthOpen: so are those that have none, until the next SET.
+	AuthTokens          []string  `json:",omitempty"`
+	AuthOpen            bool      `json:",omitempty"`
+	AuthTokenModifiedAt time.Time `json:",omitzero"`
+	// UserGroupIDs are the user groups whose users may log in; one at most.
+	UserGroupIDs []string `json:",omitempty"`
 }
 
 // Key is where the group is stored.
@@ -149,6 +164,8 @@ type CacheCluster struct {
 	// Secret as in ReplicationGroup; used when the cluster stands alone.
 	Secret string
 	Node   Node
+	// Upgrade as in ReplicationGroup; used when the cluster stands alone.
+	Upgrade *Upgrade `json:",omitempty"`
 	// Memcached is what a cluster of that engine is made of; nil for the others.
 	Memcached *MemcachedCluster `json:",omitempty"`
 }
@@ -194,6 +211,12 @@ type Node struct {
 	Gone bool
 	// Parameters are those that the engine runs with.
 	Parameters NodeParameters `json:",omitzero"`
+	// Access is the digest of the Access that the node was last told.
+	Access string `json:",omitempty"`
+	// Generation counts the replacements of this node: each has a directory and a name in
+	// the process table of its own. Next is the one that is on its way; nil for none.
+	Generation int   `json:",omitempty"`
+	Next       *Node `json:",omitempty"`
 }
 
 // Process identifies one process for as long as the machine is up: a process

@@ -25,6 +25,8 @@ type NodeSpec struct {
 	Parameters map[string]string
 	// Secret is the password of Holdfast's own administrator.
 	Secret string
+	// Access says who else may log in; nil for everybody.
+	Access *Access
 	// Seeded says that the node starts from the file that its seed left in its
 	// directory. Without it a node starts from nothing but what its own
 	// persistence settings kept.
