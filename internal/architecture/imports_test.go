@@ -46,9 +46,14 @@ var rules = []rule{
 		Not:  []string{"reconcile/..."},
 		Why:  "records flow down to reconcile; nobody calls it",
 	},
+	{From: []string{"policy/..."}, Not: everything, Why: "a decision depends on the policy and the request alone"},
 	{
 		From: []string{"monitor/..."}, Not: everything, Except: []string{"cache"},
 		Why: "the monitor judges what it is shown, and reaches the rest through its own interface",
+	},
+	{
+		From: []string{"access/..."}, Not: everything, Except: []string{"cache"},
+		Why: "what an access string allows is told by the string alone",
 	},
 	{From: []string{"source/..."}, Not: []string{"sink/..."}, Why: "siblings meet only in flow"},
 	{From: []string{"sink/..."}, Not: []string{"source/..."}, Why: "siblings meet only in flow"},

@@ -36,6 +36,9 @@ type Settings struct {
 	Access *Access `json:",omitempty"`
 	// Pending is what was asked for and has not begun; nil for nothing.
 	Pending *Pending `json:",omitempty"`
+	// MinorTried is the maintenance window, by its beginning, in which a newer minor or
+	// build was last begun by itself.
+	MinorTried time.Time `json:",omitzero"`
 }
 
 // Address is where something answers.
@@ -125,6 +128,8 @@ type ReplicationGroup struct {
 	Unfinished []SlotTransfer `json:",omitempty"`
 	// Upgrade is what its nodes are being replaced for while it serves; nil for nothing.
 	Upgrade *Upgrade `json:",omitempty"`
+	// TransitChange is what TransitEncryption is about to be; nil for what it is.
+	TransitChange *TransitChange `json:",omitempty"`
 	// AuthTokens are the hashes of the tokens that let clients in, oldest first; two at
 	// most. AuthOpen: so are those that have none, until the next SET.
 	AuthTokens          []string  `json:",omitempty"`
@@ -132,6 +137,8 @@ type ReplicationGroup struct {
 	AuthTokenModifiedAt time.Time `json:",omitzero"`
 	// UserGroupIDs are the user groups whose users may log in; one at most.
 	UserGroupIDs []string `json:",omitempty"`
+	// UserGroupsChange is what was changed of them last; nodes may still have to be told.
+	UserGroupsChange *UserGroupsChange `json:",omitempty"`
 }
 
 // Key is where the group is stored.
@@ -154,6 +161,9 @@ type CacheCluster struct {
 	Reason string
 	// Reboot is set while the node is rebooted.
 	Reboot *Reboot `json:",omitempty"`
+	// StandIn: it is a node of its shard for the time of an upgrade and no member of its
+	// group as clients of the API see it. The upgrade lists it; see Upgrade.StandIns.
+	StandIn bool `json:",omitempty"`
 	// Departed: it is no member of its group's shards any more and only to be stopped
 	// and forgotten, for good. Its group lists it until that is done.
 	Departed bool `json:",omitempty"`
@@ -211,12 +221,28 @@ type Node struct {
 	Gone bool
 	// Parameters are those that the engine runs with.
 	Parameters NodeParameters `json:",omitzero"`
-	// Access is the digest of the Access that the node was last told.
-	Access string `json:",omitempty"`
+	// Transit is the mode that the node was last told.
+	Transit TransitMode `json:",omitempty"`
+	// Access is the digest of the Access that the node was last told, or AccessUnsure, and
+	// Logins are the users of it, as Access.Logins has them.
+	Access string            `json:",omitempty"`
+	Logins map[string]string `json:",omitempty"`
+	// Blocked are the commands that the node was last told to keep from everybody.
+	Blocked string `json:",omitempty"`
+	// Proved is the process whose data were last compared with its primary's, for an upgrade.
+	Proved *Process `json:",omitempty"`
 	// Generation counts the replacements of this node: each has a directory and a name in
 	// the process table of its own. Next is the one that is on its way; nil for none.
 	Generation int   `json:",omitempty"`
 	Next       *Node `json:",omitempty"`
+	// Of a Next: Becomes is the kind that it is of. Compared: what it holds is what its
+	// primary holds. TakingOver: once the node's process is dead it is the node, whatever
+	// it holds; as long as that lives it is not.
+	Becomes    *Kind `json:",omitempty"`
+	Compared   bool  `json:",omitempty"`
+	TakingOver bool  `json:",omitempty"`
+	// Discard are the generations whose processes and directories are to go.
+	Discard []int `json:",omitempty"`
 }
 
 // Process identifies one process for as long as the machine is up: a process

@@ -9,9 +9,11 @@ type SeedJob struct {
 	ObjectARNs []string
 	// Build names the engine that is to load what is written.
 	Build string
-	// Clustered: the data goes to node groups by its slots, and all of it belongs
-	// into database 0. Without it there is one part, which gets everything.
+	// Clustered: the data goes to node groups by its slots. Without it there is one part,
+	// which gets everything.
 	Clustered bool
+	// Databases is how many a cluster has; all else is refused. 0 is for one.
+	Databases int
 	// Parts are the files to write, each complete or not at all. In cluster mode
 	// they may be fewer than there are node groups: those that are missing.
 	Parts []SeedPart

@@ -36,7 +36,7 @@ func (f *FailoverTest) Key() string {
 
 // Joining tells whether a member is being added to a group that serves.
 func (g *ReplicationGroup) Joining(c *CacheCluster) bool {
-	return g.Change != nil && c.Status == StatusCreating && c.Deletion == nil
+	return (g.Change != nil || c.StandIn) && c.Status == StatusCreating && c.Deletion == nil
 }
 
 // Leaving tells whether a member is being taken out of its group: it stays one, and
@@ -80,6 +80,9 @@ func inOrder(group string, members []string) []string {
 func (g *ReplicationGroup) RemoveMember(member string) {
 	is := func(id string) bool { return id == member }
 	g.Members = slices.DeleteFunc(slices.Clone(g.Members), is)
+	if g.Upgrade != nil {
+		g.Upgrade.StandIns = slices.DeleteFunc(slices.Clone(g.Upgrade.StandIns), is)
+	}
 	for i := range g.NodeGroups {
 		g.NodeGroups[i].Members = slices.DeleteFunc(slices.Clone(g.NodeGroups[i].Members), is)
 	}

@@ -147,6 +147,7 @@ func (g *ReplicationGroup) Leads(member string) bool {
 
 // SetPrimary writes down which member leads a node group.
 func (g *ReplicationGroup) SetPrimary(nodeGroup, member string) {
+	g.endHandover(nodeGroup)
 	if !g.ClusterEnabled {
 		g.Primary = member
 		return

@@ -27,6 +27,8 @@ type NodeSpec struct {
 	Secret string
 	// Access says who else may log in; nil for everybody.
 	Access *Access
+	// Transit says who has to encrypt.
+	Transit NodeTransit
 	// Seeded says that the node starts from the file that its seed left in its
 	// directory. Without it a node starts from nothing but what its own
 	// persistence settings kept.
@@ -85,6 +87,8 @@ type Health struct {
 	// ReplicaLag, for a primary, is bytes not yet acknowledged by each replica, by address.
 	ReplicaLag map[string]int64
 	UsedMemory int64
+	// MaxMemory is what the engine takes for the limit of its data; 0 for none.
+	MaxMemory int64
 	// Changes counts keys that were written to since the last save to disk, which
 	// is only good for the difference between two looks.
 	Changes int64

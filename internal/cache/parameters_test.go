@@ -99,7 +99,8 @@ func TestAllowedValues(t *testing.T) {
 	}
 	renames, _ := FindParameter("redis7", "rename-commands")
 	for value, good := range map[string]bool{
-		"": true, "flushall blocked": true, "get Get2 set blocked": true,
+		"": true, "flushall blocked": true, "get Get2 set blocked": true, "FLUSHALL Blocked keys blocked": true,
+		"config blocked": false, "no-such-thing blocked": false, "get blocked GET g2": false, "get g2 set G2": false,
 		"flushall": false, "get not-a-word": false, "get abcdefghijklmnopqrstu": false,
 	} {
 		if err := renames.Check(value); (err == nil) != good {

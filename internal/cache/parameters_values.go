@@ -11,10 +11,12 @@ import (
 
 // Names of parameters that the service itself looks at.
 const (
-	ParamClusterEnabled  = "cluster-enabled"
-	ParamAppendOnly      = "appendonly"
-	ParamReservedMemory  = "reserved-memory"
-	ParamReservedPercent = "reserved-memory-percent"
+	ParamClusterEnabled = "cluster-enabled"
+	// ParamClusterDatabases is how many databases there are in cluster mode.
+	ParamClusterDatabases = "cluster-databases"
+	ParamAppendOnly       = "appendonly"
+	ParamReservedMemory   = "reserved-memory"
+	ParamReservedPercent  = "reserved-memory-percent"
 )
 
 // Parameters are those of a group with its own values, by name. A group holds one of
@@ -160,7 +162,7 @@ func (p *Parameter) Check(value string) error {
 			return bad("%q is none of the event classes %s.", value[i], eventClasses)
 		}
 		return nil
-	case p.Name == "rename-commands":
+	case p.Name == ParamRenameCommands:
 		return checkRenames(value, bad)
 	case p.Allowed == "":
 		return nil
@@ -181,20 +183,6 @@ func (p *Parameter) Check(value string) error {
 
 // eventClasses are the letters of notify-keyspace-events.
 const eventClasses = "KEg$lshzxeA"
-
-// checkRenames reads pairs of a command and its new name, or "blocked".
-func checkRenames(value string, bad func(string, ...any) error) error {
-	words := strings.Fields(value)
-	if len(words)%2 != 0 {
-		return bad("it must hold pairs of a command and its new name, or the word blocked.")
-	}
-	for i := 1; i < len(words); i += 2 {
-		if len(words[i]) > 20 || strings.ContainsFunc(words[i], notAlphanumeric) {
-			return bad("%s is not a name of at most 20 letters and digits.", words[i])
-		}
-	}
-	return nil
-}
 
 func notAlphanumeric(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')

@@ -2,7 +2,7 @@
 // on them that more than one package needs. It decides nothing: control writes
 // what is asked for, reconcile what was seen.
 //
-// Groups, Clusters, Snapshots, SubnetGroups and ParameterGroups are keyed "<region>/<id>" as their
+// Groups, Clusters, Snapshots, SubnetGroups, ParameterGroups, Users and UserGroups are keyed "<region>/<id>" as their
 // Key methods say; Steps by Step.ID; Events by region and time, so that a scan
 // of a region goes from old to new; Addresses by host and port.
 //

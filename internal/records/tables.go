@@ -29,5 +29,8 @@ const PoolKey = "address-pool"
 func GroupOwner(key string) string   { return "group " + key }
 func ClusterOwner(key string) string { return "cluster " + key }
 
+// NextOwner names who holds the address of the node that is to replace a cluster's.
+func NextOwner(key string) string { return "next " + key }
+
 // InRegion is the prefix of the keys of one region.
 func InRegion(region string) string { return region + "/" }
