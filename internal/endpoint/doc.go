@@ -16,6 +16,8 @@
 //   - Bytes are passed on as they come, both directions independent of each other:
 //     the end of one (FIN) is passed on and the other goes on. An abrupt end on one
 //     side (RST, an error) is an abrupt end on the other.
+//   - With SetMixed clients with TLS and without come to one address. The first byte tells
+//     them apart; nothing is decrypted here.
 //   - Memory is bounded: one buffer per direction and only while bytes pass through
 //     it; two descriptors per connection; a limit to the number of connections,
 //     beyond which a client is told so in the engine's words.

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
@@ -35,20 +36,25 @@ type forwarder struct {
 	nodes []*backend
 	next  int
 	links map[*pair]struct{}
+	// unit is whose clients may log in with tokens, "" for those of nobody; see SetLogin.
+	unit string
+	tls  *tls.Config // nil until it is needed
 }
 
 // backend is one node.
 type backend struct {
-	addr  cache.Address
-	shun  time.Time // until when it is passed over
-	links sync.WaitGroup
+	addr cache.Address
+	// secure is where it serves TLS, where that is another address; see target.
+	secure cache.Address
+	shun   time.Time // until when it is passed over
+	links  sync.WaitGroup
 }
 
-func newForwarder(m *Manager, at cache.Address, l *net.TCPListener, to []cache.Address) *forwarder {
-	f := &forwarder{m: m, at: at, l: l, links: map[*pair]struct{}{}}
+func newForwarder(m *Manager, at cache.Address, l *net.TCPListener, unit string, to []target) *forwarder {
+	f := &forwarder{m: m, at: at, l: l, unit: unit, links: map[*pair]struct{}{}}
 	f.ending, f.end = context.WithCancel(context.Background())
-	for _, a := range unique(to) {
-		f.nodes = append(f.nodes, &backend{addr: a})
+	for _, n := range unique(to) {
+		f.nodes = append(f.nodes, &backend{addr: n.plain, secure: n.secure})
 	}
 	return f
 }
@@ -66,20 +72,22 @@ func (f *forwarder) targets() []cache.Address {
 }
 
 // retarget replaces the nodes and cuts off the connections of those that left.
-func (f *forwarder) retarget(ctx context.Context, to []cache.Address) error {
+func (f *forwarder) retarget(ctx context.Context, unit string, to []target) error {
 	to = unique(to)
 	f.mu.Lock()
+	f.unit = unit
 	var stay, left []*backend
 	for _, b := range f.nodes {
-		if slices.Contains(to, b.addr) {
+		if i := slices.IndexFunc(to, func(n target) bool { return n.plain == b.addr }); i >= 0 {
+			b.secure = to[i].secure
 			stay = append(stay, b)
 		} else {
 			left = append(left, b)
 		}
 	}
-	for _, a := range to {
-		if !slices.ContainsFunc(stay, func(b *backend) bool { return b.addr == a }) {
-			stay = append(stay, &backend{addr: a})
+	for _, n := range to {
+		if !slices.ContainsFunc(stay, func(b *backend) bool { return b.addr == n.plain }) {
+			stay = append(stay, &backend{addr: n.plain, secure: n.secure})
 		}
 	}
 	f.nodes = stay
@@ -155,7 +163,16 @@ func (f *forwarder) serve(client *net.TCPConn) {
 		_ = client.Close()
 		return
 	}
-	p := f.connect(client)
+	k, ok := f.greet(client)
+	if !ok {
+		abort(client)
+		return
+	}
+	if unit := f.loginsOf(); unit != "" {
+		f.admit(client, k, unit)
+		return
+	}
+	p := f.connect(client, k)
 	if p == nil {
 		abort(client)
 		return
@@ -164,8 +181,15 @@ func (f *forwarder) serve(client *net.TCPConn) {
 	p.pump()
 }
 
+// loginsOf is whose clients may log in with tokens.
+func (f *forwarder) loginsOf() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.unit
+}
+
 // connect finds a node that takes the client; nil if none does.
-func (f *forwarder) connect(client *net.TCPConn) *pair {
+func (f *forwarder) connect(client *net.TCPConn, k kind) *pair {
 	tried := map[*backend]bool{}
 	for f.ending.Err() == nil {
 		b := f.pick(tried)
@@ -173,18 +197,17 @@ func (f *forwarder) connect(client *net.TCPConn) *pair {
 			return nil
 		}
 		tried[b] = true
-		d := net.Dialer{Timeout: dialTimeout}
-		d.SetMultipathTCP(false)
-		c, err := d.DialContext(f.ending, "tcp", hostPort(b.addr))
+		c, at, err := f.dial(b, k)
 		if err != nil {
 			f.shun(b, err)
 			continue
 		}
-		if p := f.join(client, c.(*net.TCPConn), b); p != nil {
+		if p := f.join(client, c, b); p != nil {
+			p.at = at
 			return p
 		}
 		// The node left the list meanwhile.
-		abort(c.(*net.TCPConn))
+		abort(c)
 	}
 	return nil
 }

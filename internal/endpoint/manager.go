@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -37,6 +39,10 @@ type Config struct {
 	// ListenWait is how long Set waits for an address that somebody else holds; 0
 	// means 5 s.
 	ListenWait time.Duration
+	// Door judges the log-ins of SetLogin; without it that fails.
+	Door Door
+	// After is time.AfterFunc, and returns what stops it; nil means that.
+	After func(d time.Duration, f func()) (stop func() bool)
 }
 
 // Manager owns forwarders. Its methods may be called from any goroutine; calls
@@ -71,6 +77,9 @@ func New(cfg Config) *Manager {
 	if cfg.ListenWait <= 0 {
 		cfg.ListenWait = defaultListenWait
 	}
+	if cfg.After == nil {
+		cfg.After = func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop }
+	}
 	m := &Manager{cfg: cfg, byAddr: map[cache.Address]*place{}}
 	m.ending, m.end = context.WithCancel(context.Background())
 	return m
@@ -89,18 +98,27 @@ func affordable() int {
 // whose node is not among them any more. The order of to does not matter. Saying the
 // same again changes nothing.
 func (m *Manager) Set(ctx context.Context, at cache.Address, to []cache.Address) error {
-	if err := m.set(ctx, at, to); err != nil {
+	nodes := make([]target, len(to))
+	for i := range to {
+		nodes[i].plain = to[i]
+	}
+	return m.setNodes(ctx, at, "", nodes)
+}
+
+// setNodes is Set; unit as in SetLogin, "" for none.
+func (m *Manager) setNodes(ctx context.Context, at cache.Address, unit string, to []target) error {
+	if err := m.set(ctx, at, unit, to); err != nil {
 		return fmt.Errorf("cannot forward %s: %w", hostPort(at), err)
 	}
 	return nil
 }
 
-func (m *Manager) set(ctx context.Context, at cache.Address, to []cache.Address) error {
+func (m *Manager) set(ctx context.Context, at cache.Address, unit string, to []target) error {
 	if at.IsZero() || at.Port <= 0 || len(to) == 0 {
 		return fmt.Errorf("%w: it needs an address to listen at and nodes to forward to", cache.ErrPermanent)
 	}
-	for _, a := range to {
-		if a == at || a.IsZero() || a.Port <= 0 {
+	for _, n := range to {
+		if a := n.plain; a == at || a.IsZero() || a.Port <= 0 || n.secure == at {
 			return fmt.Errorf("%w: it cannot go to %q", cache.ErrPermanent, hostPort(a))
 		}
 	}
@@ -110,7 +128,7 @@ func (m *Manager) set(ctx context.Context, at cache.Address, to []cache.Address)
 	}
 	defer release()
 	if p.f != nil {
-		return p.f.retarget(ctx, to)
+		return p.f.retarget(ctx, unit, to)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -124,7 +142,7 @@ func (m *Manager) set(ctx context.Context, at cache.Address, to []cache.Address)
 	if m.closed {
 		return errors.Join(ErrClosed, l.Close())
 	}
-	p.f = newForwarder(m, at, l, to)
+	p.f = newForwarder(m, at, l, unit, to)
 	p.f.run()
 	return nil
 }
@@ -238,17 +256,11 @@ func listen(ctx context.Context, at cache.Address, wait time.Duration) (*net.TCP
 
 func hostPort(a cache.Address) string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
 
-// unique sorts addresses and drops doubles.
-func unique(to []cache.Address) []cache.Address {
+// unique sorts nodes and drops doubles.
+func unique(to []target) []target {
 	out := slices.Clone(to)
-	slices.SortFunc(out, func(a, b cache.Address) int {
-		if a.Host != b.Host {
-			if a.Host < b.Host {
-				return -1
-			}
-			return 1
-		}
-		return a.Port - b.Port
+	slices.SortFunc(out, func(a, b target) int {
+		return cmp.Or(strings.Compare(a.plain.Host, b.plain.Host), a.plain.Port-b.plain.Port)
 	})
-	return slices.Compact(out)
+	return slices.CompactFunc(out, func(a, b target) bool { return a.plain == b.plain })
 }

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"holdfast.dev/internal/cache"
 )
 
 // bufferSize: large enough to move big values fast, small enough that hundreds
@@ -25,6 +27,7 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 type pair struct {
 	client, server *net.TCPConn
 	node           *backend
+	at             cache.Address // the one of its addresses that was dialled
 	// broken is set once one side ended abruptly or the pair was cut off.
 	broken atomic.Bool
 }

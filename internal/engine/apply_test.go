@@ -55,9 +55,14 @@ func TestApply(t *testing.T) {
 // What no build can have is known without asking one.
 func TestUnhonoured(t *testing.T) {
 	each(t, func(t *testing.T, b *bench, build catalog.Build) {
-		got := b.Unhonoured(build.Name, map[string]string{"timeout": "30", "rename-commands": "keys blocked", "no-such-thing": "1", "slave-lazy-flush": "yes"})
+		got := b.Unhonoured(build.Name, map[string]string{"timeout": "30", "rename-commands": "keys blocked get fetch", "no-such-thing": "1", "slave-lazy-flush": "yes"})
 		if diff := cmp.Diff([]string{"no-such-thing", "rename-commands"}, got); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
+		}
+		for value, want := range map[string][]string{"keys blocked FLUSHALL Blocked": nil, "": nil, "auth blocked": {"rename-commands"}, "get fetch": {"rename-commands"}} {
+			if diff := cmp.Diff(want, b.Unhonoured(build.Name, map[string]string{"rename-commands": value})); diff != "" {
+				t.Errorf("rename-commands %q (-want +got):\n%s", value, diff)
+			}
 		}
 		if got := b.Unhonoured("redis-0.1", map[string]string{"no-such-thing": "1"}); got != nil {
 			t.Errorf("of a build that is not there: %v", got)

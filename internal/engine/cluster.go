@@ -88,11 +88,21 @@ func (n *node) writeNodes(d dialect, spec cache.NodeSpec) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot read the node's view of its cluster: %w", err)
 	}
-	return n.writeWhole(nodesFile, nodesText(d, spec.Cluster, string(old)))
+	return n.writeWhole(nodesFile, nodesText(d, spec.Cluster, otherPort(spec), string(old)))
 }
 
-// nodesText is the file's content in the engines' form.
-func nodesText(d dialect, c *cache.ClusterSpec, old string) string {
+// otherPort is what stands in the file beside the port at which nodes speak with each
+// other: that for the other kind of clients.
+func otherPort(spec cache.NodeSpec) string {
+	plain, secure := ports(spec)
+	if among(spec) == "yes" {
+		return fmt.Sprintf("tcp-port=%d", plain)
+	}
+	return fmt.Sprintf("tls-port=%d", secure)
+}
+
+// nodesText is the file's content in the engines' form; other is otherPort.
+func nodesText(d dialect, c *cache.ClusterSpec, other, old string) string {
 	known, current := readEpochs(old)
 	nodes, marks := remembered(c, old)
 	primaries := map[string]uint64{}
@@ -111,7 +121,7 @@ func nodesText(d dialect, c *cache.ClusterSpec, old string) string {
 	for _, o := range nodes {
 		fmt.Fprintf(&b, "%s %s:%d@%d", o.ID, o.Address.Host, o.Address.Port, o.BusPort)
 		if d.has(since72) {
-			fmt.Fprintf(&b, ",,tls-port=0,shard-id=%s", o.Shard)
+			fmt.Fprintf(&b, ",,%s,shard-id=%s", other, o.Shard)
 		}
 		b.WriteByte(' ')
 		if o.ID == c.Self {
@@ -126,7 +136,9 @@ func nodesText(d dialect, c *cache.ClusterSpec, old string) string {
 			}
 			b.WriteByte('\n')
 		} else {
-			fmt.Fprintf(&b, "slave %s 0 0 %d connected\n", o.Primary, primaries[o.Primary])
+			// Redis 6.0 would take the epoch of its primary for its own, and not claim the slots
+			// with a newer one when it takes them over: no other node would believe it.
+			fmt.Fprintf(&b, "slave %s 0 0 0 connected\n", o.Primary)
 		}
 	}
 	fmt.Fprintf(&b, "vars currentEpoch %d lastVoteEpoch 0\n", current)

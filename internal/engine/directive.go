@@ -35,6 +35,14 @@ func quote(s string) string {
 	return b.String()
 }
 
+// word is one argument, quoted where the parser would read another than this.
+func word(s string) string {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("\"'\\", r) }) {
+		return quote(s)
+	}
+	return s
+}
+
 // fixed are the directives that every node has, whatever its parameters say.
 var fixed = []struct {
 	directive
@@ -84,11 +92,11 @@ var fixed = []struct {
 func configuration(d dialect, dir string, spec cache.NodeSpec) []directive {
 	conf := []directive{
 		{"bind", strings.Join(hosts(spec), " ")},
-		{"port", strconv.Itoa(spec.Address.Port)},
 		{"replica-announce-ip", spec.Address.Host},
 		{"dir", quote(dir)},
 		{"dbfilename", dumpFile},
 	}
+	conf = append(conf, tlsLines(dir, spec)...)
 	if d.has(since70) {
 		// Older ones leave from the first address they listen at by themselves.
 		conf = append(conf, directive{"bind-source-addr", spec.Address.Host})
@@ -107,7 +115,7 @@ func configuration(d dialect, dir string, spec cache.NodeSpec) []directive {
 	}
 	conf = append(conf, inOrder(set)...)
 	conf = append(conf, clusterLines(d, spec)...)
-	conf = append(conf, userLines(d, spec.Secret)...)
+	conf = append(conf, userLines(d, spec)...)
 	conf = append(conf, directive{"masteruser", AdminUser}, directive{"masterauth", quote(spec.Secret)})
 	if !spec.Primary.IsZero() && spec.Cluster == nil {
 		conf = append(conf, directive{"replicaof", spec.Primary.Host + " " + strconv.Itoa(spec.Primary.Port)})

@@ -62,12 +62,24 @@
 // the child has closed what it inherited, gets neither the new ones nor the old ones
 // back, and listens nowhere. Reconfigure keeps at it until the node answers again.
 //
+// # Encryption
+//
+// With cache.TransitRequired a node speaks TLS and nothing else, at its own port: to
+// clients, to replicas, on the bus of its cluster, and to us. With TransitPreferred it has
+// a second port for it (cache.Address.TLS), and nodes among themselves do without.
+// Reconfigure changes this while the node serves, from 7.0 on and not in cluster mode
+// where the bus would change; it goes by one step at a time, and NodeTransit says from
+// where to where, which is how a node is found that may be at either end. Certificates
+// are the Authority's; Trusts and Certify renew them while the node serves.
+//
 // # Users
 //
 // The administrator's password is in the configuration as a SHA-256 hash, and
-// in the clear only as masterauth, which needs it so. Everyone else is the
-// default user, without a password, from whom the commands that ElastiCache
-// withholds are withheld. ACL LIST shows the administrator's name and hash to
-// everybody: no version can hide a user. The hash is of 256 random bits, which
-// nobody finds by trying.
+// in the clear only as masterauth, which needs it so. Everyone else is one of the
+// users of the spec's Access, or, without one, the default user without a password. From
+// all of them, and from each of their selectors, the commands that ElastiCache
+// withholds are taken away behind whatever their rules give. Grant tells a running node
+// its users; nothing else does. ACL LIST and ACL GETUSER show the hashes of passwords:
+// they are withheld where there is an Access. Without one they show the administrator's
+// to everybody, which is of 256 random bits, so that nobody finds them by trying.
 package engine

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,8 @@ type Config struct {
 	Supervisor *proc.Supervisor
 	Catalog    Catalog
 	Log        *slog.Logger
+	// Authority signs the certificates of nodes that speak TLS. Without it none does.
+	Authority Authority
 	// StopGrace is how long a node may take to stop before it is killed; 0 means
 	// 15 s, which is more than an engine waits for its replicas.
 	StopGrace time.Duration
@@ -44,6 +47,12 @@ type Engines struct {
 	nodes map[string]*node
 	// runs finds the reference of a process that was handed out.
 	runs map[cache.Process]proc.Ref
+	// trusted is what bundle says, both for trust alone.
+	trusted *tls.Config
+	bundle  string
+	// speaks tells, by program, which builds have TLS. asking is held while one is asked.
+	asking sync.Mutex
+	speaks map[string]bool
 }
 
 // Errors of a node that cannot be asked. A node that is busy or does not answer
@@ -71,7 +80,7 @@ func New(cfg Config) *Engines {
 	if cfg.StopGrace <= 0 {
 		cfg.StopGrace = defaultGrace
 	}
-	return &Engines{cfg: cfg, nodes: map[string]*node{}, runs: map[cache.Process]proc.Ref{}}
+	return &Engines{cfg: cfg, nodes: map[string]*node{}, runs: map[cache.Process]proc.Ref{}, speaks: map[string]bool{}}
 }
 
 // Close hangs up on every node.
@@ -113,7 +122,7 @@ func (e *Engines) node(spec cache.NodeSpec) (*node, error) {
 	n := e.nodes[spec.Key]
 	if n == nil {
 		n = &node{
-			key: spec.Key, id: "node " + spec.Key, turn: newSem(), link: link{turn: newSem()},
+			key: spec.Key, id: "node " + spec.Key, turn: newSem(), link: link{turn: newSem(), ways: e.admin},
 			dir: filepath.Join(e.cfg.DataDir, "nodes", region, id), logFrom: -1,
 		}
 		e.nodes[spec.Key] = n
@@ -182,6 +191,9 @@ func check(d dialect, spec cache.NodeSpec) error {
 	if err := checkCluster(d, spec); err != nil {
 		return err
 	}
+	if err := checkTLS(d, spec); err != nil {
+		return err
+	}
 	for _, h := range append(hosts(spec), spec.Primary.Host) {
 		if h != "" && net.ParseIP(h) == nil {
 			return fmt.Errorf("%w: %q is not an IP address", cache.ErrPermanent, h)
@@ -199,7 +211,17 @@ func (e *Engines) CanRebind(build string) bool {
 
 // Admin is Holdfast's own login on the node.
 func (e *Engines) Admin(spec cache.NodeSpec) cache.Login {
-	return cache.Login{Address: spec.Address, User: AdminUser, Password: spec.Secret}
+	l := cache.Login{User: AdminUser, Password: spec.Secret}
+	for i, d := range cache.Doors(spec.Address, spec.Transit.Mode, spec.Transit.Told) {
+		if i > 0 {
+			l.Also = d.Address
+			continue
+		}
+		if l.Address = d.Address; d.TLS {
+			l.TLS = e.trust()
+		}
+	}
+	return l
 }
 
 // Unapplied names the parameters, as the spec does, whose values the node's build

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast.dev/internal/authority"
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/engine"
 	"holdfast.dev/internal/engine/catalog"
@@ -31,6 +32,8 @@ type bench struct {
 	sup    *proc.Supervisor
 	builds []catalog.Build
 	log    *strings.Builder
+
+	authority *authority.Authority
 }
 
 func newBench(t testing.TB) *bench {
@@ -60,7 +63,11 @@ func (b *bench) open() {
 		b.t.Fatal(err)
 	}
 	b.sup = sup
-	b.Engines = engine.New(engine.Config{DataDir: b.dir, Supervisor: sup, Catalog: testkit.Catalog(b.t), Log: log})
+	b.authority, err = authority.Open(filepath.Join(b.dir, "authority"), time.Now)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.Engines = engine.New(engine.Config{DataDir: b.dir, Supervisor: sup, Catalog: testkit.Catalog(b.t), Log: log, Authority: b.authority})
 }
 
 func (b *bench) close() {

@@ -100,6 +100,9 @@ func (in info) health() (cache.Health, error) {
 	if h.UsedMemory, err = in.number("used_memory"); err != nil {
 		return h, err
 	}
+	if h.MaxMemory, err = in.number("maxmemory"); err != nil {
+		return h, err
+	}
 	if h.Changes, err = in.number("rdb_changes_since_last_save"); err != nil {
 		return h, err
 	}

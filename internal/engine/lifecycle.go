@@ -48,6 +48,9 @@ func (e *Engines) start(ctx context.Context, spec cache.NodeSpec) (cache.Process
 	if err := n.prepare(d, spec); err != nil {
 		return cache.Process{}, err
 	}
+	if err := n.certify(e.cfg.Authority, spec); err != nil {
+		return cache.Process{}, err
+	}
 	return e.launch(ctx, n, b)
 }
 
@@ -55,6 +58,9 @@ func (e *Engines) start(ctx context.Context, spec cache.NodeSpec) (cache.Process
 func (n *node) prepare(d dialect, spec cache.NodeSpec) error {
 	if spec.Cluster != nil && len(hosts(spec)) > 1 {
 		return fmt.Errorf("%w: a node in cluster mode is not started with an endpoint: its bus would hold it for life", cache.ErrPermanent)
+	}
+	if err := checkAccess(d, spec.Access); err != nil {
+		return err
 	}
 	if err := n.makeDir(); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,6 +24,8 @@ const (
 // link is the administrator's connection to one node, made when needed and kept.
 type link struct {
 	turn sem
+	// ways are those to reach a node.
+	ways func(cache.NodeSpec) []resp.Options
 	c    *resp.Conn
 	opt  resp.Options
 }
@@ -36,18 +39,17 @@ func (l *link) use(ctx context.Context, spec cache.NodeSpec, f func(*resp.Conn) 
 		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	}
 	defer unlock()
-	opt := adminOptions(spec.Address, spec.Secret)
-	if l.c != nil && (l.opt.Addr != opt.Addr || l.opt.Password != opt.Password) {
+	ways := l.ways(spec)
+	if l.c != nil && !slices.ContainsFunc(ways, l.same) {
 		l.drop()
 	}
 	for {
 		kept := l.c != nil
 		if !kept {
-			if l.c, err = resp.Dial(ctx, opt); err != nil {
+			if l.c, l.opt, err = reach(ctx, ways); err != nil {
 				l.c = nil
 				return classify(err)
 			}
-			l.opt = opt
 		}
 		err := f(l.c)
 		if err == nil || resp.IsServerError(err) {
@@ -70,6 +72,11 @@ func adminOptions(at cache.Address, secret string) resp.Options {
 		Addr: hostPort(at), Username: AdminUser, Password: secret, RESP2: true,
 		Name: AdminUser, DialTimeout: dialTimeout, Timeout: stillTimeout,
 	}
+}
+
+// same tells whether the connection was made in this way.
+func (l *link) same(way resp.Options) bool {
+	return l.opt.Addr == way.Addr && l.opt.Password == way.Password && (l.opt.TLS == nil) == (way.TLS == nil)
 }
 
 // drop forgets the connection. That it cannot be closed changes nothing.

@@ -44,12 +44,12 @@ func (e *Engines) moveSlots(ctx context.Context, m cache.SlotMove, told func(cac
 			return berr
 		}
 		order.Atomic = order.Atomic && d.has(valkey9)
-		if *end.node, err = slotNode(end.spec); err != nil {
+		if *end.node, err = e.slotNode(end.spec); err != nil {
 			return err
 		}
 	}
 	for _, spec := range m.Others {
-		n, err := slotNode(spec)
+		n, err := e.slotNode(spec)
 		if err != nil {
 			return err
 		}
@@ -59,28 +59,28 @@ func (e *Engines) moveSlots(ctx context.Context, m cache.SlotMove, told func(cac
 }
 
 // learn makes a replica that is about to lead know who has been given slots lately.
-func learn(ctx context.Context, spec cache.NodeSpec) error {
+func (e *Engines) learn(ctx context.Context, spec cache.NodeSpec) error {
 	if len(spec.Cluster.Moving) == 0 {
 		return nil
 	}
-	self, err := slotNode(spec)
+	self, err := e.slotNode(spec)
 	if err != nil {
 		return err
 	}
 	var primaries []slots.Node
 	for _, n := range spec.Cluster.Nodes {
 		if n.Primary == "" && n.ID != spec.Cluster.Self {
-			primaries = append(primaries, slots.Node{ID: n.ID, At: adminOptions(n.Address, spec.Secret)})
+			primaries = append(primaries, slots.Node{ID: n.ID, At: e.peer(n.Address, spec)})
 		}
 	}
 	return slots.Learn(ctx, self, primaries, spec.Cluster.Moving)
 }
 
-func slotNode(spec cache.NodeSpec) (slots.Node, error) {
+func (e *Engines) slotNode(spec cache.NodeSpec) (slots.Node, error) {
 	if spec.Cluster == nil {
 		return slots.Node{}, fmt.Errorf("%w: %s is in no cluster", cache.ErrPermanent, spec.Key)
 	}
-	return slots.Node{ID: spec.Cluster.Self, At: adminOptions(spec.Address, spec.Secret)}, nil
+	return slots.Node{ID: spec.Cluster.Self, At: e.peer(spec.Address, spec)}, nil
 }
 
 // SlotOwners tells which slots each primary of a cluster has, by the primaries' node

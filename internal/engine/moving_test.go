@@ -42,7 +42,7 @@ aa 127.0.0.1:6379@16379 master - 0 0 3 connected 0-59 200
 				spec.Nodes[1].Primary, spec.Nodes[1].Slots = "", spec.Nodes[0].Slots
 				spec.Nodes[0].Primary, spec.Nodes[0].Slots = "bb", nil
 			}
-			text := nodesText(dialect{engine: cache.Redis, version: version{7, 0, 15}}, spec, c.old)
+			text := nodesText(dialect{engine: cache.Redis, version: version{7, 0, 15}}, spec, "tls-port=0", c.old)
 			var have []string
 			for line := range strings.Lines(text) {
 				if head, slots, ok := strings.Cut(strings.TrimSpace(line), " connected "); ok && strings.Contains(head, "master") {

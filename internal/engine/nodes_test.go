@@ -17,16 +17,16 @@ func threeNodes(self string) *cache.ClusterSpec {
 }
 
 func TestANodeFindsItsClusterInAFile(t *testing.T) {
-	got := nodesText(dialect{engine: cache.Valkey, version: version{8, 1, 0}}, threeNodes("bb"), "")
+	got := nodesText(dialect{engine: cache.Valkey, version: version{8, 1, 0}}, threeNodes("bb"), "tls-port=0", "")
 	want := `aa 127.0.0.1:6379@16379,,tls-port=0,shard-id=s1 master - 0 0 1 connected 0-99 200
-bb 127.0.0.2:6379@16379,,tls-port=0,shard-id=s1 myself,slave aa 0 0 1 connected
+bb 127.0.0.2:6379@16379,,tls-port=0,shard-id=s1 myself,slave aa 0 0 0 connected
 cc 127.0.0.3:6379@16379,,tls-port=0,shard-id=s2 master - 0 0 2 connected 100-199
 vars currentEpoch 2 lastVoteEpoch 0
 `
 	if got != want {
 		t.Errorf("it is\n%swant\n%s", got, want)
 	}
-	if old := nodesText(dialect{engine: cache.Redis, version: version{6, 0, 16}}, threeNodes("bb"), ""); strings.Contains(old, "shard-id") {
+	if old := nodesText(dialect{engine: cache.Redis, version: version{6, 0, 16}}, threeNodes("bb"), "tls-port=0", ""); strings.Contains(old, "shard-id") {
 		t.Errorf("Redis 6 is told\n%s", old)
 	}
 }
@@ -40,7 +40,7 @@ cc 127.0.0.3:6379@16379 master - 0 0 5 connected 100-199
 vars currentEpoch 9 lastVoteEpoch 0
 not a line of it
 `
-	known, current := readEpochs(nodesText(dialect{engine: cache.Valkey, version: version{8, 1, 0}}, threeNodes("bb"), old))
+	known, current := readEpochs(nodesText(dialect{engine: cache.Valkey, version: version{8, 1, 0}}, threeNodes("bb"), "tls-port=0", old))
 	if known["aa"] != 10 || known["cc"] != 5 || current != 10 || len(known) != 2 {
 		t.Errorf("epochs %v, the cluster's is %d", known, current)
 	}

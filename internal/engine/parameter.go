@@ -26,6 +26,10 @@ type treatment struct {
 	only []string
 	// elsewhere: the service takes care of it.
 	elsewhere bool
+	// blocks: what it blocks is taken from the users; see accounts. It can have nothing else.
+	blocks bool
+	// unset is the value that stands for the engine's own, for which nothing is written.
+	unset string
 }
 
 // honours tells whether the value can be had.
@@ -33,6 +37,10 @@ func (t treatment) honours(d dialect, value string) bool {
 	switch {
 	case t.elsewhere:
 		return true
+	case t.unset != "" && value == t.unset:
+		return true
+	case t.blocks:
+		return cache.OnlyBlocks(value)
 	case t.only != nil:
 		return slices.Contains(t.only, value)
 	}
@@ -40,7 +48,7 @@ func (t treatment) honours(d dialect, value string) bool {
 }
 
 // written tells whether a directive goes into the configuration file.
-func (t treatment) written() bool { return t.only == nil && !t.elsewhere && !t.tried }
+func (t treatment) written() bool { return t.only == nil && !t.elsewhere && !t.tried && !t.blocks }
 
 // parameters is how each parameter of ElastiCache's families is treated, by its
 // modern name (see modern). One that is missing here is not honoured.
@@ -62,7 +70,7 @@ var parameters = map[string]treatment{
 	"close-on-replica-write":              {only: []string{"no"}},
 	"cluster-allow-pubsubshard-when-down": {from: since70},
 	"cluster-allow-reads-when-down":       {},
-	"cluster-databases":                   {only: []string{"0", "1"}},
+	"cluster-databases":                   {from: valkey9, fixedAt: true, unset: "0"},
 	"cluster-enabled":                     {elsewhere: true},
 	"cluster-preferred-endpoint-type":     {only: []string{"ip", "tls-dynamic"}}, // no TLS: the same thing
 	"cluster-require-full-coverage":       {},
@@ -94,7 +102,7 @@ var parameters = map[string]treatment{
 	"min-replicas-to-write":               {},
 	"notify-keyspace-events":              {},
 	"proto-max-bulk-len":                  {},
-	"rename-commands":                     {only: []string{""}},
+	"rename-commands":                     {blocks: true},
 	"repl-backlog-size":                   {},
 	"repl-backlog-ttl":                    {},
 	"repl-timeout":                        {},
@@ -159,6 +167,7 @@ func translate(d dialect, spec cache.NodeSpec) (set map[string]string, unapplied
 			unapplied = append(unapplied, name)
 		case t.part:
 			parts[key] = value
+		case t.unset != "" && value == t.unset:
 		case t.written():
 			set[spelled(d, key)] = value
 		}

@@ -104,7 +104,7 @@ func TestReconfigureParameters(t *testing.T) {
 			"client-output-buffer-limit-pubsub-hard-limit": "1048576", "client-output-buffer-limit-pubsub-soft-limit": "524288",
 			"client-output-buffer-limit-pubsub-soft-seconds": "9", "client-output-buffer-limit-replica-hard-limit": "1",
 			// Refused: by the engine, by the table, by its compilation.
-			"hll-sparse-max-bytes": "many", "rename-commands": "keys blocked", "activedefrag": "yes", "no-such-thing": "1",
+			"hll-sparse-max-bytes": "many", "rename-commands": "keys all", "activedefrag": "yes", "no-such-thing": "1",
 			// Nobody gets a second directive in through a value.
 			"slowlog-log-slower-than": "10\nrequirepass x",
 		}

@@ -10,7 +10,6 @@ import (
 
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/proc"
-	"holdfast.dev/internal/resp"
 )
 
 // How often a node that is not ready is looked at: at first, and at most.
@@ -223,7 +222,8 @@ const inStep = "__holdfast:in-step"
 // Nothing that it tells shows this. So it is given something to send, which has
 // to arrive.
 func (w *waiting) askPrimary(ctx context.Context) (offset int64, fed bool, err error) {
-	c, err := resp.Dial(ctx, adminOptions(w.spec.Primary, w.spec.Secret))
+	t := w.spec.Transit
+	c, _, err := reach(ctx, w.e.admins(w.spec.Primary, w.spec.Secret, t.Mode, t.PrimaryTold))
 	if err != nil {
 		return 0, false, classify(err)
 	}

@@ -61,6 +61,8 @@ type change struct {
 	spec cache.NodeSpec
 	conn *resp.Conn
 	has  map[string]string // what CONFIG GET says
+	// bound is when it listened where it should.
+	bound time.Time
 }
 
 func (c *change) all(ctx context.Context) error {
@@ -81,6 +83,10 @@ func (c *change) all(ctx context.Context) error {
 		}
 	}
 	if err := c.bind(ctx); err != nil {
+		return err
+	}
+	c.bound = time.Now()
+	if err := c.transit(ctx); err != nil {
 		return err
 	}
 	if toReplica {
@@ -104,7 +110,7 @@ func (c *change) promote(ctx context.Context, in info) error {
 		if both, err := torn(ctx, c.conn, c.spec.Cluster.Self); both || err != nil {
 			return errors.Join(err, cache.ErrTorn)
 		}
-		if err := learn(ctx, c.spec); err != nil {
+		if err := c.e.learn(ctx, c.spec); err != nil {
 			return fmt.Errorf("cannot promote it: %w", err)
 		}
 		// At once and with all the slots: nobody else is asked, since who leads has
@@ -216,9 +222,11 @@ func (c *change) insist(ctx context.Context, cmds [][]string) error {
 // listens tells whether the node answers new connections at its own address. That
 // it takes them says nothing: the child takes them too, and never answers.
 func (c *change) listens(ctx context.Context) bool {
-	opt := adminOptions(c.spec.Address, c.spec.Secret)
-	opt.DialTimeout = time.Second
-	conn, err := resp.Dial(ctx, opt)
+	ways := c.e.admin(c.spec)
+	for i := range ways {
+		ways[i].DialTimeout = time.Second
+	}
+	conn, _, err := reach(ctx, ways)
 	if err != nil {
 		return false
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 
 	"holdfast.dev/internal/cache"
@@ -33,6 +34,7 @@ var fatal = []struct {
 	when  finality
 }{
 	{"FATAL CONFIG FILE ERROR", anyway},
+	{"Critical error while loading ACLs", anyway},
 	{"Can't handle RDB format version", ifBoth},
 	{"Can't handle RDB key type", ifBoth},
 	{"Can't handle foreign RDB format version", ifBoth},
@@ -128,6 +130,9 @@ func (w words) loaded() bool {
 	return false
 }
 
+// hashes are those of passwords, as rules have them.
+var hashes = regexp.MustCompile(`#[0-9a-fA-F]{64}`)
+
 // quoted are the lines worth repeating in an error: the last warnings and what
 // has no date, as the checker of RDB files and the configuration parser print.
 func (w words) quoted(secret string) string {
@@ -144,6 +149,7 @@ func (w words) quoted(secret string) string {
 	if secret != "" {
 		text = strings.ReplaceAll(text, secret, "***")
 	}
+	text = hashes.ReplaceAllString(text, "#***") // an engine repeats the line that it cannot read
 	if text == "" {
 		return "it said nothing"
 	}

@@ -23,5 +23,6 @@
 // One goroutine serves all nodes: a write and, a moment later, a read per question,
 // without allocations, and without the runtime's poller, which would wake up for each
 // answer. The process table is read for nodes that owe an answer, and for no others.
-// Connections are made by goroutines that Run waits for.
+// Connections are made by goroutines that Run waits for. Those with TLS cannot be read
+// without the runtime: each has a goroutine that reads, and ends when it is closed.
 package monitor

@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -19,10 +19,11 @@ import (
 )
 
 // line is a connection to a node on which one question is asked at a time. It is not
-// known to the runtime's poller.
+// known to the runtime's poller, unless it is encrypted.
 type line struct {
-	fd    int // -1 for none
-	waits bool
+	fd     int // -1 for none
+	secure *secureLine
+	waits  bool
 	// got is the beginning of an answer, as much as its kind takes.
 	got [16]byte
 	n   int
@@ -35,37 +36,59 @@ var (
 	errRefused = errors.New("the node takes no connections")
 )
 
+// open tells whether there is a connection.
+func (l *line) open() bool { return l.fd >= 0 || l.secure != nil }
+
 // ask sends the question. It fits into any buffer, so that a short write is an error.
 func (l *line) ask() error {
+	err := l.write()
+	if err == nil {
+		l.waits, l.n = true, 0
+	}
+	return err
+}
+
+func (l *line) write() error {
+	if l.secure != nil {
+		return l.secure.ask()
+	}
 	n, err := unix.Write(l.fd, question)
 	if err == nil && n < len(question) {
 		err = errEnded
 	}
-	if err != nil {
-		return err
-	}
-	l.waits, l.n = true, 0
-	return nil
+	return err
 }
 
 // hear takes what has come; NoReply while that is not a whole line.
 func (l *line) hear() (Reply, error) {
 	var buf [128]byte
-	n, err := unix.Read(l.fd, buf[:])
-	switch {
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
-		return NoReply, nil
-	case err != nil:
+	text, err := l.read(buf[:])
+	if err != nil || len(text) == 0 {
 		return NoReply, err
-	case n == 0:
-		return NoReply, errEnded
 	}
-	l.n += copy(l.got[l.n:], buf[:n])
-	if bytes.IndexByte(buf[:n], '\n') < 0 {
+	l.n += copy(l.got[l.n:], text)
+	if bytes.IndexByte(text, '\n') < 0 {
 		return NoReply, nil
 	}
 	l.waits = false
 	return replyOf(l.got[:l.n]), nil
+}
+
+// read takes what is there; nothing if there is nothing yet.
+func (l *line) read(buf []byte) ([]byte, error) {
+	if l.secure != nil {
+		return l.secure.hear()
+	}
+	n, err := unix.Read(l.fd, buf)
+	switch {
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case n == 0:
+		return nil, errEnded
+	}
+	return buf[:n], nil
 }
 
 // replyOf is the kind of an answer. Whatever it says, who said it lives.
@@ -81,38 +104,45 @@ func replyOf(text []byte) Reply {
 
 func (l *line) close() {
 	if l.fd >= 0 {
-		closeFD(l.fd)
+		// That it cannot be closed changes nothing.
+		_ = unix.Close(l.fd)
+	}
+	if l.secure != nil {
+		l.secure.close()
 	}
 	*l = line{fd: -1}
 }
-
-// closeFD hangs up. That it fails changes nothing.
-func closeFD(fd int) { _ = unix.Close(fd) }
 
 // dialTime bounds making a connection, the first answer included.
 const dialTime = 5 * time.Second
 
 // dial connects, logs in and asks once.
-func dial(ctx context.Context, login cache.Login) (fd int, reply Reply, err error) {
-	d := net.Dialer{Timeout: dialTime}
-	d.SetMultipathTCP(false) // a plain socket, next door
-	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(login.Address.Host, strconv.Itoa(login.Address.Port)))
+func dial(ctx context.Context, login cache.Login) (l line, reply Reply, err error) {
+	l.fd = -1
+	raw, c, err := call(ctx, login)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return -1, NoReply, errors.Join(errRefused, err)
+		return l, NoReply, errors.Join(errRefused, err)
 	}
 	if err != nil {
-		return -1, NoReply, err
+		return l, NoReply, err
 	}
-	defer c.Close()
-	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
-	if err := c.SetDeadline(time.Now().Add(dialTime)); err != nil {
-		return -1, NoReply, err
+	defer context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })()
+	err = raw.SetDeadline(time.Now().Add(dialTime))
+	if err == nil {
+		reply, err = greet(c, login)
 	}
-	if reply, err = greet(c, login); err != nil {
-		return -1, NoReply, err
+	if err == nil && login.TLS != nil {
+		if err = raw.SetDeadline(time.Time{}); err == nil {
+			l.secure = newSecureLine(raw, c.(*tls.Conn))
+			return l, reply, nil
+		}
 	}
-	fd, err = keep(c.(*net.TCPConn))
-	return fd, reply, err
+	defer raw.Close()
+	if err != nil {
+		return l, NoReply, err
+	}
+	l.fd, err = keep(raw.(*net.TCPConn))
+	return l, reply, err
 }
 
 // greet logs in and returns the answer to the first question.

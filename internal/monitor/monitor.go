@@ -11,9 +11,14 @@ import (
 
 // Node is one engine process to watch.
 type Node struct {
-	Key     string
+	Key string
+	// Engine is the key of its process and directory, which is another one once the node
+	// has been replaced.
+	Engine  string
 	Process cache.Process
 	Login   cache.Login
+	// Spec is for Hands alone: as much of it as they need.
+	Spec cache.NodeSpec
 	// Leads: it is a primary. Follows is the key of the one that a replica should
 	// follow; "" for a primary.
 	Leads   bool

@@ -36,10 +36,11 @@ type stage struct {
 
 const password = "not a secret"
 
-func newStage(t testing.TB, replicas int) *stage {
+func newStage(t testing.TB, replicas int, more ...testkit.Option) *stage {
 	s := &stage{t: t, silent: map[string]bool{}}
 	for i := range replicas + 1 {
 		opts := []testkit.Option{testkit.Password(password), testkit.Config("enable-debug-command yes", "busy-reply-threshold 0")}
+		opts = append(opts, more...)
 		if i > 0 {
 			opts = append(opts, testkit.ReplicaOf(s.servers[0]))
 		}

@@ -50,7 +50,7 @@ func (w *watched) forgive(now time.Time, missed time.Duration) {
 
 // visit looks for an owed answer, asks when it is time to, and judges.
 func (m *Monitor) visit(ctx context.Context, w *watched, turn int, now time.Time) {
-	if w.line.fd < 0 {
+	if !w.line.open() {
 		m.connect(ctx, w, now)
 	} else if w.line.waits {
 		m.hear(w)
@@ -59,7 +59,7 @@ func (m *Monitor) visit(ctx context.Context, w *watched, turn int, now time.Time
 	if !w.Leads {
 		every = replicas
 	}
-	if w.line.fd >= 0 && !w.line.waits && turn%every == 0 {
+	if w.line.open() && !w.line.waits && turn%every == 0 {
 		if err := w.line.ask(); err != nil {
 			w.hangUp()
 		} else {
@@ -108,16 +108,16 @@ func (m *Monitor) connect(ctx context.Context, w *watched, now time.Time) {
 	w.dialling, w.dialled = true, now
 	login := w.Login
 	m.later(func() func() {
-		fd, reply, err := dial(ctx, login)
+		made, reply, err := dial(ctx, login)
 		return func() {
 			w.dialling = false
 			switch {
 			case err != nil:
 				w.refused = errors.Is(err, errRefused)
 			case m.byKey[w.Key] != w:
-				closeFD(fd)
+				made.close()
 			default:
-				w.line = line{fd: fd}
+				w.line = made
 				w.last = reply
 				w.settle()
 			}
@@ -175,7 +175,7 @@ func (m *Monitor) look(w *watched, e *Evidence, now time.Time) {
 func (m *Monitor) heirs(w *watched, ready bool) []*watched {
 	var out []*watched
 	for _, o := range m.nodes {
-		if o.Follows == w.Key && o.Ready == ready && o.last == Pong && o.line.fd >= 0 && o.troubled.IsZero() {
+		if o.Follows == w.Key && o.Ready == ready && o.last == Pong && o.line.open() && o.troubled.IsZero() {
 			out = append(out, o)
 		}
 	}

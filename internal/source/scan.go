@@ -37,9 +37,11 @@ type Scan struct {
 	opt resp.Options
 	so  ScanOptions
 	// shard: it is one of several, and whoever owns it looks after keys that move away.
-	shard   bool
-	skipped atomic.Int64
-	unsure  atomic.Int64
+	shard bool
+	// readOnly: the server may be a replica in cluster mode, which is read like a primary.
+	readOnly bool
+	skipped  atomic.Int64
+	unsure   atomic.Int64
 
 	mu     sync.Mutex
 	closed bool
@@ -165,6 +167,12 @@ func (s *Scan) dial(ctx context.Context) (*reader, error) {
 	if err != nil {
 		s.drop(conn)
 		return nil, err
+	}
+	if s.readOnly && r.cluster {
+		if _, err := conn.Do(ctx, "READONLY"); err != nil {
+			s.drop(conn)
+			return nil, fmt.Errorf("cannot read from a replica: %w", err)
+		}
 	}
 	return r, nil
 }

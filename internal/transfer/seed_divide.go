@@ -39,7 +39,7 @@ type division struct {
 // files hold.
 func divide(ctx context.Context, job cache.SeedJob, build Build, files []seedFile) (out cache.Seeded, err error) {
 	d := &division{
-		job: job, files: files, told: newTally(job.Progress, files), lost: leftovers{build: build},
+		job: job, files: files, told: newTally(job.Progress, files), lost: leftovers{build: build, databases: job.Databases},
 		prints: make([]*verify.Fingerprint, len(files)), mans: make([]cache.Manifest, len(files)),
 	}
 	defer func() {
@@ -215,7 +215,7 @@ func (d *division) entries(ctx context.Context, in io.Reader) error {
 func (d *division) take(e *rdb.Entry) error {
 	p := d.parts[0]
 	if d.job.Clustered {
-		if e.DB != 0 {
+		if e.DB >= max(d.job.Databases, 1) {
 			d.lost.stray(e)
 			return nil
 		}

@@ -192,6 +192,23 @@ func TestWhatAClusterCannotHoldIsNamed(t *testing.T) {
 			t.Errorf("left over: %v", left)
 		}
 	}
+	job.Databases = 4
+	_, err = w.Seed(t.Context(), job)
+	if want := `databases 0 to 3 alone, after its parameter cluster-databases, and the data has keys in others: 1 key, among them "gone" in database 4`; !errors.Is(err, cache.ErrPermanent) || !strings.Contains(err.Error(), want) {
+		t.Errorf("a cluster of four databases: %v", err)
+	}
+	job.Databases = 5
+	if _, err := w.Seed(t.Context(), job); err != nil {
+		t.Errorf("a cluster of five databases: %v", err)
+	}
+	all := 0
+	for _, p := range job.Parts {
+		keys, _ := held(t, p)
+		all += len(keys)
+	}
+	if all != 52 {
+		t.Errorf("the parts hold %d keys of 52", all)
+	}
 }
 
 // What an engine does not read as it is is written anew, and what it cannot hold at

@@ -15,7 +15,9 @@ import (
 // to the last, so that all that speaks against a restore is said at once.
 type leftovers struct {
 	build Build
-	mu    sync.Mutex
+	// databases is how many a cluster has; 0 is for one.
+	databases int
+	mu        sync.Mutex
 	// kinds of loss, by what the target cannot hold.
 	kinds  map[string]*named
 	strays named
@@ -85,7 +87,11 @@ func (l *leftovers) verdict() error {
 	defer l.mu.Unlock()
 	var why []string
 	if l.strays.n > 0 {
-		why = append(why, fmt.Sprintf("a group in cluster mode has database 0 alone, and the data has keys in others: %s", &l.strays))
+		has := "a group in cluster mode has database 0 alone"
+		if l.databases > 1 {
+			has = fmt.Sprintf("the group has databases 0 to %d alone, after its parameter %s", l.databases-1, cache.ParamClusterDatabases)
+		}
+		why = append(why, fmt.Sprintf("%s, and the data has keys in others: %s", has, &l.strays))
 	}
 	for _, what := range slices.Sorted(maps.Keys(l.kinds)) {
 		why = append(why, fmt.Sprintf("%s %s does not hold %s: %s", l.build.Engine, l.build.Version, what, l.kinds[what]))

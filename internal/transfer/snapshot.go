@@ -14,7 +14,7 @@ import (
 
 // loginOptions is how a node is reached.
 func loginOptions(l cache.Login) resp.Options {
-	return resp.Options{Addr: hostPort(l.Address), Username: l.User, Password: l.Password}
+	return resp.Options{Addr: hostPort(l.Address), Username: l.User, Password: l.Password, TLS: l.TLS}
 }
 
 // Snapshot writes the data of a node, as they are at one instant, to an object,

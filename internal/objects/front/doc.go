@@ -7,6 +7,10 @@
 // signature again, and the payload: its hash, the chunk signatures and the
 // checksums in trailers. URLs presigned by signature version 2 are verified here.
 //
+// Who may do what: Options.Authorize decides, after all signatures of headers and URLs
+// have been verified, about the actions that actions.go makes of a request. What cannot be
+// told for certain is no action, and left to whom everything is allowed.
+//
 // Regions. Bucket names are global. A request signed for another region than its
 // bucket's gets PermanentRedirect with x-amz-bucket-region, which the AWS CLI and
 // boto3 follow by themselves. CreateBucket makes the bucket in the region of the

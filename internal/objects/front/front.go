@@ -19,6 +19,10 @@ type Options struct {
 	// BodyFault tells S3's answer to an error of reading a request's body, where the
 	// caller has wrapped the body in a check of its own. Nil: the body has none.
 	BodyFault func(error) (status int, code, message string)
+	// Authorize tells whether the caller of a verified request may make it: nil, or what
+	// he is told. asked says what the request would do, and fails where that cannot be
+	// told for certain; that error is handed on. Nil: everything is allowed.
+	Authorize func(r *http.Request, asked func() ([]Asked, error)) error
 	// Log receives what could not be told to a client. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -28,7 +32,7 @@ func New(opts Options) http.Handler {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
-	return &door{pool: opts.Pool, region: opts.Region, bodyFault: opts.BodyFault, log: opts.Log}
+	return &door{pool: opts.Pool, region: opts.Region, bodyFault: opts.BodyFault, mayDo: opts.Authorize, log: opts.Log}
 }
 
 type door struct {
@@ -36,6 +40,7 @@ type door struct {
 	region func(*http.Request) string
 
 	bodyFault func(error) (status int, code, message string)
+	mayDo     func(*http.Request, func() ([]Asked, error)) error
 
 	log *slog.Logger
 }
@@ -58,6 +63,9 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer body.drain(w, r)
 	}
 	t, fault := d.target(r)
+	if fault == nil {
+		fault = d.authorize(r, t)
+	}
 	if fault == nil {
 		fault = d.serve(w, r, t)
 	}

@@ -50,6 +50,7 @@ type child struct {
 type process struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
+	told   *told
 	ready  chan struct{}  // closed at its ready line
 	gone   chan struct{}  // closed when it has been waited for
 	logged sync.WaitGroup // of the readers of its output
@@ -203,7 +204,7 @@ func (c *child) start() (*process, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.SysProcAttr = tieToParent()
 	cmd.Env = plainEnvironment()
-	p := &process{cmd: cmd, ready: make(chan struct{}), gone: make(chan struct{})}
+	p := &process{cmd: cmd, told: newTold(), ready: make(chan struct{}), gone: make(chan struct{})}
 	stdout, oerr := cmd.StdoutPipe()
 	stderr, eerr := cmd.StderrPipe()
 	stdin, ierr := cmd.StdinPipe()
@@ -215,7 +216,7 @@ func (c *child) start() (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start the S3 service of region %s: %w", c.region, err)
 	}
-	p.logged.Go(func() { c.read(stdout, slog.LevelDebug, p.ready) })
+	p.logged.Go(func() { c.read(stdout, slog.LevelDebug, p) })
 	p.logged.Go(func() { c.read(stderr, slog.LevelWarn, nil) })
 	if err := c.setup(p); err != nil {
 		// Its input has ended, so it does too; once sees that.
@@ -250,14 +251,19 @@ func (c *child) setup(p *process) error {
 	})
 }
 
-// read logs lines and closes ready at the line that says so.
-func (c *child) read(r io.Reader, level slog.Level, ready chan struct{}) {
+// read logs lines. Those that a process prints about itself it notes instead.
+func (c *child) read(r io.Reader, level slog.Level, p *process) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
+	ready := false
 	for lines.Scan() {
-		if ready != nil && lines.Text() == readyLine {
-			close(ready)
-			ready = nil
+		switch {
+		case p != nil && !ready && lines.Text() == readyLine:
+			close(p.ready)
+			ready = true
+			continue
+		case p != nil && lines.Text() == keysLine:
+			p.told.take()
 			continue
 		}
 		c.log.Log(context.Background(), level, "the S3 service says", "line", lines.Text())
@@ -341,15 +347,18 @@ func (c *child) kill(p *process, why string) {
 	}
 }
 
-// send writes an update to the process. pool.mu is held: see setup.
-func (c *child) send(u update) error {
+// send writes new keys to the process, and returns what waits until it has taken them.
+// pool.mu is held: see setup.
+func (c *child) send(u update) (taken func(context.Context) error, err error) {
 	c.mu.Lock()
 	p := c.started
 	c.mu.Unlock()
 	if p == nil {
-		return nil
+		return func(context.Context) error { return nil }, nil
 	}
-	return ignoreClosed(json.NewEncoder(p.stdin).Encode(u))
+	number := p.told.send()
+	taken = func(ctx context.Context) error { return p.told.await(ctx, number, p.gone) }
+	return taken, ignoreClosed(json.NewEncoder(p.stdin).Encode(u))
 }
 
 func (c *child) pid() int {

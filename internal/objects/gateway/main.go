@@ -45,7 +45,7 @@ func Main(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	ended := make(chan error, 2)
 	go func() { ended <- srv.ServeMultiPort([]string{s.Socket}) }()
-	go func() { ended <- follow(lines, keys) }()
+	go func() { ended <- follow(lines, keys, out) }()
 	select {
 	case <-ctx.Done():
 		return nil
@@ -63,7 +63,7 @@ func Main(ctx context.Context, in io.Reader, out io.Writer) error {
 var errStop = errors.New("asked to stop")
 
 // follow obeys the parent until there is no parent. It always returns an error.
-func follow(lines *json.Decoder, keys *keyring) error {
+func follow(lines *json.Decoder, keys *keyring, out io.Writer) error {
 	for {
 		var u update
 		if err := lines.Decode(&u); err != nil {
@@ -71,6 +71,7 @@ func follow(lines *json.Decoder, keys *keyring) error {
 		}
 		if u.Keys != nil {
 			keys.set(u.Keys)
+			fmt.Fprintln(out, keysLine)
 		}
 		if u.Stop {
 			return errStop

@@ -178,19 +178,30 @@ func (p *Pool) RoundTrip(region string, r *http.Request) (*http.Response, error)
 	return c.transport.RoundTrip(r)
 }
 
-// SetKeys replaces the customers' access keys, in running children too.
+// SetKeys replaces the customers' access keys. When it returns running children have
+// them as well.
 func (p *Pool) SetKeys(keys []Key) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.keys = append([]Key{}, keys...)
-	var errs []error
-	for _, c := range p.children {
-		errs = append(errs, c.send(update{Keys: p.keys}))
+	taken, err := p.sendKeys(keys)
+	ctx, cancel := context.WithTimeout(context.Background(), startTime) // one may just be starting
+	defer cancel()
+	for _, wait := range taken {
+		err = errors.Join(err, wait(ctx))
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return fmt.Errorf("cannot tell the S3 service its keys: %w", err)
 	}
 	return nil
+}
+
+func (p *Pool) sendKeys(keys []Key) (taken []func(context.Context) error, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keys = append([]Key{}, keys...)
+	for _, c := range p.children {
+		wait, failed := c.send(update{Keys: p.keys})
+		taken, err = append(taken, wait), errors.Join(err, failed)
+	}
+	return taken, err
 }
 
 // Secret looks up a customer's access key.

@@ -30,6 +30,8 @@ type update struct {
 const (
 	// readyLine is what a child prints once its socket listens.
 	readyLine = "holdfast-s3 ready"
+	// keysLine is what it prints for each list of keys that it was sent and has taken.
+	keysLine = "holdfast-s3 has its keys"
 	// healthPath cannot be the name of a bucket.
 	healthPath = "/-/health"
 
