@@ -31,6 +31,9 @@ func (r *Runner) act(ctx context.Context, unit string, a Action) (outcome, error
 	if err != nil {
 		return nil, err
 	}
+	if out, done, err := r.actOnUpgrade(ctx, v, a); done {
+		return out, err
+	}
 	switch a.Kind {
 	case actAbandon:
 		return r.abandonSnapshot(ctx, v, a), nil
@@ -41,7 +44,7 @@ func (r *Runner) act(ctx context.Context, unit string, a Action) (outcome, error
 	case actMissed:
 		return r.missed(v, a), nil
 	case actForward:
-		return nil, r.forward(ctx, a)
+		return nil, r.forward(ctx, v, a)
 	case actUnforward:
 		return nil, r.unforward(ctx, a)
 	case actPromote:
@@ -50,12 +53,22 @@ func (r *Runner) act(ctx context.Context, unit string, a Action) (outcome, error
 		return r.finish(ctx, v)
 	case actGiveUp:
 		return r.giveUp(unit, v, a.Reason), nil
+	case actEncrypt:
+		return r.encrypted(v), nil
 	case actKeep:
 		return r.keep(v), nil
 	case actDrop:
 		return r.drop(unit, v), nil
+	case actBegin:
+		return r.beginPending(ctx, v, a.Reason)
+	case actHasten:
+		return r.hasten(v), nil
+	case actMinor:
+		return r.beginMinor(v), nil
 	case actJoin, actCallOff, actLeave, actPart, actDemote, actSettle, actTest:
 		return r.actOnMembers(ctx, v, a)
+	case actRecruit, actProve, actExchange, actHandOver, actDismiss:
+		return r.actOnClusterUpgrade(ctx, v, a)
 	case actReshard, actMove, actConclude:
 		return r.actOnShards(ctx, unit, v, a)
 	}
@@ -86,10 +99,14 @@ func (r *Runner) actOnNode(ctx context.Context, k Kind, v *View, m *cache.CacheC
 		return r.remove(ctx, m, spec)
 	case actParameters:
 		return r.giveParameters(ctx, v, m)
+	case actAccess:
+		return r.grant(ctx, v, m)
 	case actReboot:
 		return r.reboot(ctx, v, m)
 	case actRebooted:
 		return r.rebooted(v, m), nil
+	case actResize:
+		return r.resizeNode(ctx, v, m)
 	}
 	return nil, fmt.Errorf("there is no action %q", k)
 }
@@ -106,14 +123,17 @@ func (r *Runner) view(ctx context.Context, name string) (*View, error) {
 			if ok {
 				v.Members = []cache.CacheCluster{c}
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return v.readSteps(tx, key)
 		}
 		g, ok, err := records.Groups.Get(tx, key)
 		if err != nil || !ok {
 			return err
 		}
 		v.Group = &g
-		for _, id := range g.Members {
+		for _, id := range g.Nodes() {
 			c, ok, err := records.Clusters.Get(tx, cache.Key(g.Region, id))
 			if err != nil {
 				return err
@@ -133,8 +153,7 @@ func (r *Runner) view(ctx context.Context, name string) (*View, error) {
 	if v.Group == nil && len(v.Members) == 0 {
 		return nil, fmt.Errorf("%s is not there any more", name)
 	}
-	for i := range v.Members {
-		b := v.Members[i].Node.Build
+	for _, b := range v.allBuilds() {
 		v.CanRebind[b] = r.Engines.CanRebind(b)
 	}
 	return v, nil

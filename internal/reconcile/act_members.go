@@ -28,7 +28,7 @@ func (r *Runner) actOnMembers(ctx context.Context, v *View, a Action) (outcome, 
 	}
 	_, id := cache.SplitKey(a.Target)
 	m := v.member(id)
-	if m == nil || v.Group.Change == nil {
+	if m == nil || v.Group.Change == nil && !m.StandIn {
 		return nil, nil
 	}
 	switch a.Kind {
@@ -60,6 +60,9 @@ func (r *Runner) join(ctx context.Context, v *View, m *cache.CacheCluster) (outc
 		c, ok, err := records.Clusters.Get(tx, m.Key())
 		if err != nil || !ok || c.Status != cache.StatusCreating || !c.Node.Ready || !sameProcess(c.Node.Process, m.Node.Process) {
 			return err // it ended meanwhile and is brought up first
+		}
+		if m.StandIn { // nobody is told of it
+			return changeCluster(tx, m.Key(), func(c *cache.CacheCluster) { c.Status = cache.StatusAvailable })
 		}
 		if err := r.finishCluster(tx, m, unapplied); err != nil {
 			return err
@@ -162,7 +165,7 @@ func (v *View) afresh(tx *store.Tx) (*View, error) {
 	}
 	now := *v
 	now.Group, now.Members = &g, nil
-	for _, id := range g.Members {
+	for _, id := range g.Nodes() {
 		c, ok, err := records.Clusters.Get(tx, cache.Key(g.Region, id))
 		if err != nil {
 			return nil, err
@@ -201,6 +204,12 @@ func (r *Runner) part(ctx context.Context, v *View, m *cache.CacheCluster) (outc
 		if err := records.ReleaseAddresses(tx, records.ClusterOwner(m.Key())); err != nil {
 			return err
 		}
+		if err := records.ReleaseAddresses(tx, records.NextOwner(m.Key())); err != nil {
+			return err
+		}
+		if m.StandIn {
+			return forgetStepsOf(tx, m.Key())
+		}
 		if err := r.event(tx, m.Region, cache.EventCluster, m.ID, "Cache cluster deleted"); err != nil {
 			return err
 		}
@@ -211,7 +220,7 @@ func (r *Runner) part(ctx context.Context, v *View, m *cache.CacheCluster) (outc
 // forgetStepsOf deletes what is written down of what was done with one member: another
 // may come under its name.
 func forgetStepsOf(tx *store.Tx, key string) error {
-	for _, k := range []Kind{actStart, actReady, actConfigure, actJoin, actCallOff, actLeave, actRemove, actPart, actParameters, actReboot, actRebooted} {
+	for _, k := range []Kind{actStart, actReady, actConfigure, actJoin, actCallOff, actLeave, actRemove, actPart, actParameters, actAccess, actReboot, actRebooted, actProve, actExchange, actDismiss} {
 		if err := records.Steps.Delete(tx, Action{Kind: k, Target: key}.ID()); err != nil {
 			return err
 		}

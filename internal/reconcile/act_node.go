@@ -35,6 +35,9 @@ func (r *Runner) start(ctx context.Context, v *View, m *cache.CacheCluster, spec
 		if out, err := r.strays(ctx, v, m); out != nil || err != nil {
 			return out, err
 		}
+		if out, err := r.askNext(ctx, v, m, spec); out != nil || err != nil {
+			return out, err
+		}
 	}
 	if m.Node.Parked {
 		// A file that is gone has been loaded once, by a run whose end was not
@@ -42,6 +45,10 @@ func (r *Runner) start(ctx context.Context, v *View, m *cache.CacheCluster, spec
 		if _, err := os.Stat(r.Engines.SeedPath(spec)); errors.Is(err, fs.ErrNotExist) {
 			spec.Seeded = false
 		}
+	}
+	_, found, err := r.Engines.Running(ctx, spec) // of a start whose end was not seen
+	if err != nil {
+		return nil, fmt.Errorf("cannot start %s: %w", m.ID, err)
 	}
 	p, err := r.Engines.Start(ctx, spec)
 	if err != nil {
@@ -51,9 +58,10 @@ func (r *Runner) start(ctx context.Context, v *View, m *cache.CacheCluster, spec
 		err := changeCluster(tx, m.Key(), func(c *cache.CacheCluster) {
 			n := &c.Node
 			n.Process, n.Ready, n.StartedAt = &p, false, r.Now()
-			n.Role, n.Primary, n.Binds = w.Role, w.Primary, w.Binds
+			n.Role, n.Primary, n.Binds, n.Transit = w.Role, w.Primary, w.Binds, spec.Transit.Mode
 			n.Heirless, n.Silent = false, false
 			n.Parameters = m.StartedParameters()
+			noteAccess(n, spec, found)
 		})
 		if err != nil {
 			return err
@@ -141,7 +149,7 @@ func (r *Runner) configure(ctx context.Context, v *View, m *cache.CacheCluster, 
 	return func(tx *store.Tx) error {
 		err := changeCluster(tx, m.Key(), func(c *cache.CacheCluster) {
 			if sameProcess(c.Node.Process, m.Node.Process) {
-				c.Node.Role, c.Node.Primary, c.Node.Binds = w.Role, w.Primary, w.Binds
+				c.Node.Role, c.Node.Primary, c.Node.Binds, c.Node.Transit = w.Role, w.Primary, w.Binds, spec.Transit.Mode
 			}
 		})
 		if err != nil || !promoted {
@@ -174,18 +182,22 @@ func (r *Runner) remove(ctx context.Context, m *cache.CacheCluster, spec cache.N
 	if err := r.Engines.Stop(ctx, spec, m.Node.Process); err != nil {
 		return nil, fmt.Errorf("cannot stop %s: %w", m.ID, err)
 	}
+	if err := r.removeNext(ctx, m); err != nil {
+		return nil, err
+	}
 	if err := r.Engines.Remove(ctx, spec); err != nil {
 		return nil, fmt.Errorf("cannot delete the directory of %s: %w", m.ID, err)
 	}
 	return func(tx *store.Tx) error {
 		return changeCluster(tx, m.Key(), func(c *cache.CacheCluster) {
 			c.Node.Process, c.Node.Ready, c.Node.Recovering, c.Node.Gone = nil, false, false, true
+			c.Node.Next, c.Node.Discard = nil, nil
 		})
 	}, nil
 }
 
-func (r *Runner) forward(ctx context.Context, a Action) error {
-	if err := r.Endpoints.Set(ctx, a.At, a.To); err != nil {
+func (r *Runner) forward(ctx context.Context, v *View, a Action) error {
+	if err := r.stand(ctx, v, a); err != nil {
 		return fmt.Errorf("cannot answer at %s: %w", hostPort(a.At), err)
 	}
 	r.mu.Lock()
@@ -193,6 +205,21 @@ func (r *Runner) forward(ctx context.Context, a Action) error {
 	r.forwards = maps.Clone(r.forwards) // the former is being read
 	r.forwards[a.At] = slices.Clone(a.To)
 	return nil
+}
+
+// stand puts up the forwarder that the addresses of an action speak of.
+func (r *Runner) stand(ctx context.Context, v *View, a Action) error {
+	to, logins := withoutLogins(a.To)
+	own, mixed := ownAddresses(to)
+	switch {
+	case logins && mixed:
+		return r.Endpoints.SetLogin(ctx, a.At, own, v.key(), true)
+	case logins:
+		return r.Endpoints.SetLogin(ctx, a.At, to, v.key(), false)
+	case mixed:
+		return r.Endpoints.SetMixed(ctx, a.At, own)
+	}
+	return r.Endpoints.Set(ctx, a.At, to)
 }
 
 func (r *Runner) unforward(ctx context.Context, a Action) error {

@@ -12,7 +12,7 @@ import (
 
 // giveParameters tells a node the values of its parameter group and what it made of them.
 func (r *Runner) giveParameters(ctx context.Context, v *View, m *cache.CacheCluster) (outcome, error) {
-	if !isReady(m) || !untold(m) {
+	if !isReady(m) || !m.CommandsTold() || !untold(m) {
 		return nil, nil
 	}
 	unapplied, err := r.Engines.Apply(ctx, v.asTold(m))

@@ -27,6 +27,9 @@ func (r *Runner) promote(ctx context.Context, unit string, v *View, target strin
 	if err != nil {
 		return nil, err
 	}
+	if r.outdoes(ctx, v, s, best) {
+		return r.succeedBy(s.Primary), nil
+	}
 	if best.m == nil {
 		return r.leaveToPrimary(v, s), nil
 	}
@@ -135,6 +138,11 @@ func (r *Runner) chooseLeader(ctx context.Context, v *View, s shard) (candidate,
 		return candidate{}, err
 	}
 	best := freshest(all)
+	if to := v.handedTo(s); to != nil {
+		if best, err = handed(to, all, best, silent); err != nil {
+			return candidate{}, err
+		}
+	}
 	if s.Primary == nil {
 		return best, nil
 	}
@@ -198,6 +206,20 @@ func (r *Runner) askReplica(ctx context.Context, v *View, m *cache.CacheCluster)
 		return candidate{}, nil
 	}
 	return candidate{m: m, h: h}, nil
+}
+
+// handed prefers the replica to which a primary was handing over when it died: if it leads
+// already it has taken writes that nobody else may have. While it does not say whether it
+// does, nobody is chosen.
+func handed(to *cache.CacheCluster, all []candidate, best candidate, silent error) (candidate, error) {
+	i := slices.IndexFunc(all, func(c candidate) bool { return c.m.ID == to.ID })
+	switch {
+	case i >= 0 && all[i].h.Role == cache.RolePrimary:
+		return all[i], nil
+	case i < 0 && to.Node.Process != nil:
+		return best, errors.Join(silent, fmt.Errorf("%s, which was about to lead, does not answer: %w", to.ID, cache.ErrAmbiguous))
+	}
+	return best, nil
 }
 
 // freshest is the one that has seen the most, of those that lost their primary last:

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"holdfast.dev/internal/cache"
@@ -30,6 +31,7 @@ func (r *Runner) seed(ctx context.Context, v *View) (outcome, error) {
 			continue
 		}
 		job.Build = sh.Primary.Node.Build
+		job.Databases = databases(sh.Primary)
 		job.Parts = append(job.Parts, cache.SeedPart{
 			NodeGroupID: sh.ID, Slots: sh.Slots, Path: r.Engines.SeedPath(v.asTold(sh.Primary)),
 		})
@@ -44,6 +46,15 @@ func (r *Runner) seed(ctx context.Context, v *View) (outcome, error) {
 	return func(tx *store.Tx) error {
 		return changeSeed(tx, v, func(s *cache.Seed) { place(s, job, made) })
 	}, nil
+}
+
+// databases is how many a node has in cluster mode; 0 is for one.
+func databases(m *cache.CacheCluster) int {
+	n, err := strconv.Atoi(m.RunningParameters()[cache.ParamClusterDatabases])
+	if err != nil {
+		return 0 // its family has no such parameter
+	}
+	return n
 }
 
 // place writes down which parts of a seed are where their engines load them.

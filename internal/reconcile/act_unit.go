@@ -177,6 +177,9 @@ func (r *Runner) drop(unit string, v *View) outcome {
 			if err := records.ReleaseAddresses(tx, records.ClusterOwner(m.Key())); err != nil {
 				return err
 			}
+			if err := records.ReleaseAddresses(tx, records.NextOwner(m.Key())); err != nil {
+				return err
+			}
 		}
 		if v.Group != nil {
 			if err := records.Groups.Delete(tx, v.Group.Key()); err != nil {

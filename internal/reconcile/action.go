@@ -47,8 +47,13 @@ const (
 	actConclude  Kind = "conclude"  // a resharding is over; target: the group
 	// tell the running node the values of its parameter group
 	actParameters Kind = "parameters"
+	actEncrypt    Kind = "encrypt"  // who has to encrypt has changed everywhere; target: the group
+	actAccess     Kind = "access"   // tell the running node who may log in
 	actReboot     Kind = "reboot"   // stop a node that is to be started anew
 	actRebooted   Kind = "rebooted" // a reboot is over
+	actBegin      Kind = "begin"    // begin what was pending; target: the unit
+	actHasten     Kind = "hasten"   // what is pending need not wait any more; target: the unit
+	actResize     Kind = "resize"   // tell a running node that it is of another node type
 	// Of Memcached. Targets of the first and of those above are nodes by their keys, of the
 	// others clusters.
 	actRestart Kind = "restart" // stop a node that is to be started anew, with its items kept
@@ -64,12 +69,14 @@ type Action struct {
 	Target string
 	// Source is the node that an automatic backup is to be taken of, by key.
 	Source string
-	// At and To belong to forward and unforward.
+	// At and To belong to forward and unforward. A forwarder that tells both kinds of
+	// clients apart has two addresses for each node in To: its own and that for TLS.
 	At cache.Address
 	To []cache.Address
 	// Window belongs to backup and missed: its beginning.
 	Window time.Time
-	// Reason belongs to give-up, abandon, call-off and conclude, and to a scrub that cannot be done.
+	// Reason belongs to give-up, abandon, call-off and conclude, and to a scrub that cannot
+	// be done or a change that cannot be begun.
 	Reason string
 }
 
@@ -116,6 +123,18 @@ var attemptsFor = map[Kind]int{
 	actReshard: 12,
 	actMove:    12,
 	actDemote:  5,
+	actResize:  6,
+	// These end an upgrade.
+	actPrepare:  3,
+	actLaunch:   6,
+	actCatchUp:  4,
+	actCompare:  3,
+	actTakeOver: 5,
+	// Of an upgrade in cluster mode.
+	actRecruit:  6,
+	actProve:    10, // a minute and a half: for a while after its start a primary answers nothing
+	actExchange: 8,
+	actHandOver: 12,
 }
 
 // retryDelay is how long a failed action rests before its next attempt.

@@ -18,17 +18,25 @@ func (r *Runner) attend(ctx context.Context, clusters []cache.CacheCluster) {
 			r.attendMemcached(ctx, &c)
 			continue
 		}
-		if c.Node.Process == nil || r.attended[*c.Node.Process] {
-			continue
+		r.attendNode(ctx, c)
+		if c.Node.Next != nil {
+			next := c.Replacement()
+			r.attendNode(ctx, next)
 		}
-		r.attended[*c.Node.Process] = true
-		r.work.Go(func() { r.awaitExit(ctx, c) })
 	}
+}
+
+func (r *Runner) attendNode(ctx context.Context, c cache.CacheCluster) {
+	if c.Node.Process == nil || r.attended[*c.Node.Process] {
+		return
+	}
+	r.attended[*c.Node.Process] = true
+	r.work.Go(func() { r.awaitExit(ctx, c) })
 }
 
 func (r *Runner) awaitExit(ctx context.Context, c cache.CacheCluster) {
 	p := *c.Node.Process
-	spec := cache.NodeSpec{Key: c.Key(), Build: c.Node.Build, Address: c.Node.Address}
+	spec := cache.NodeSpec{Key: c.NodeKey(), Build: c.Node.Build, Address: c.Node.Address}
 	var alive bool
 	// Whether it lives has to be known: a node that was taken for dead by mistake
 	// would be replaced while it serves.
@@ -78,7 +86,14 @@ func (r *Runner) rest(ctx context.Context, d time.Duration) {
 func (r *Runner) noteExit(ctx context.Context, key string, p cache.Process) error {
 	return r.DB.Update(ctx, func(tx *store.Tx) error {
 		c, ok, err := records.Clusters.Get(tx, key)
-		if err != nil || !ok || !sameProcess(c.Node.Process, &p) {
+		if err != nil || !ok {
+			return err
+		}
+		if next := c.Node.Next; next != nil && sameProcess(next.Process, &p) {
+			r.noteNextExit(next)
+			return records.Clusters.Put(tx, key, c)
+		}
+		if !sameProcess(c.Node.Process, &p) {
 			return err
 		}
 		n := &c.Node
@@ -86,12 +101,20 @@ func (r *Runner) noteExit(ctx context.Context, key string, p cache.Process) erro
 		n.Process, n.Ready, n.ExitedAt = nil, false, r.Now()
 		n.Heirless, n.Silent = false, false
 		n.Failures = proc.DefaultBackoff.Failures(n.Failures, n.StartedAt, n.ExitedAt)
-		asked := c.Deletion != nil || c.Reboot != nil || c.Status == cache.StatusRestoreFailed
+		asked := c.Deletion != nil || c.Reboot != nil || c.Status == cache.StatusRestoreFailed || n.Next != nil && n.Next.TakingOver
 		if wasReady && !asked {
 			n.Recovering = true
 		}
 		if err := records.Clusters.Put(tx, key, c); err != nil {
 			return err
+		}
+		if err := forgetAttempts(tx, key); err != nil {
+			return err
+		}
+		if wasReady && !asked && n.Role == cache.RolePrimary {
+			if err := noteDeath(tx, &c); err != nil {
+				return err
+			}
 		}
 		if n.Role != cache.RolePrimary || c.GroupID == "" {
 			// That of a primary is told when another node leads, or when it is started.
@@ -104,6 +127,32 @@ func (r *Runner) noteExit(ctx context.Context, key string, p cache.Process) erro
 		}
 		return nil
 	})
+}
+
+// noteDeath has the report of an upgrade tell that a primary ended meanwhile.
+func noteDeath(tx *store.Tx, c *cache.CacheCluster) error {
+	v := View{Members: []cache.CacheCluster{*c}}
+	if c.GroupID != "" {
+		v.Group = &cache.ReplicationGroup{Region: c.Region, ID: c.GroupID}
+	}
+	return changeUpgrade(tx, &v, func(u *cache.Upgrade) { u.Died++ })
+}
+
+// forgetAttempts: that a node could not be replaced while it lived does not tell that it
+// cannot be succeeded.
+func forgetAttempts(tx *store.Tx, key string) error {
+	id := Action{Kind: actTakeOver, Target: key}.ID()
+	s, ok, err := records.Steps.Get(tx, id)
+	if err != nil || !ok || s.State != cache.StepFailed {
+		return err
+	}
+	return records.Steps.Delete(tx, id)
+}
+
+// noteNextExit: whether it was about to take over is kept, for it may have done so.
+func (r *Runner) noteNextExit(n *cache.Node) {
+	n.Process, n.Ready, n.Compared, n.ExitedAt = nil, false, false, r.Now()
+	n.Failures = proc.DefaultBackoff.Failures(n.Failures, n.StartedAt, n.ExitedAt)
 }
 
 // NoteParked writes down, while no Runner runs, that a node refuses writes and
@@ -120,6 +169,9 @@ func NoteStopped(tx *store.Tx, key string) error {
 		return err
 	}
 	c.Node.Process, c.Node.Ready, c.Node.Failures = nil, false, 0
+	if n := c.Node.Next; n != nil {
+		n.Process, n.Ready, n.Compared, n.TakingOver = nil, false, false, false
+	}
 	if err := records.Clusters.Put(tx, key, c); err != nil {
 		return err
 	}

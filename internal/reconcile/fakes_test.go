@@ -23,12 +23,22 @@ type fakeMachine struct {
 	starts    map[string]int
 	// used is what every node says of its memory.
 	used int64
+	// stubborn nodes keep the limit of their memory whatever they are told.
+	stubborn bool
 	// broken makes the named method fail with this error.
 	broken map[string]error
 	// calls counts every method call, and hook is told of each, before it does anything.
 	calls int
 	hook  func(call int, name string)
 	slots fakeSlots
+	// conflicts are attempts to answer where another node does, behind is how much of the
+	// stream nodes lack.
+	conflicts []string
+	behind    map[string]int64
+	// unlinked is for how long replicas have been without their primaries.
+	unlinked map[string]time.Duration
+	// late is what primaries still take between their being drained and their letting go.
+	late int64
 }
 
 type fakeProcess struct {
@@ -41,6 +51,12 @@ type fakeProcess struct {
 	// met and forgot are the nodes that it was told of, held that it takes no writes.
 	met, forgot []string
 	held        bool
+	// deaf: it has let go of its addresses.
+	deaf bool
+	// ended are users whose connections were to end.
+	ended []string
+	// holds: it has the data, which a replica gets from its primary: see fakes_upgrade_test.go.
+	holds bool
 }
 
 func newMachine() *fakeMachine {
@@ -146,6 +162,9 @@ func (f *fakeMachine) AwaitReady(ctx context.Context, spec cache.NodeSpec) (cach
 	if p != nil && p.spec.Primary != spec.Primary {
 		return cache.Health{}, fmt.Errorf("%w: it was told otherwise", cache.ErrAmbiguous)
 	}
+	if err := f.synchronize(ctx, spec); err != nil {
+		return cache.Health{}, err
+	}
 	return f.Probe(ctx, spec)
 }
 
@@ -196,10 +215,23 @@ func (f *fakeMachine) at(a cache.Address) *fakeProcess {
 func (f *fakeMachine) Probe(_ context.Context, spec cache.NodeSpec) (cache.Health, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.processes[spec.Key] == nil {
+	p := f.processes[spec.Key]
+	if p == nil {
 		return cache.Health{}, errors.New("nobody answers")
 	}
-	return cache.Health{LinkUp: !spec.Primary.IsZero(), Offset: 1, UsedMemory: f.used}, nil
+	role := cache.RolePrimary
+	if !p.spec.Primary.IsZero() {
+		role = cache.RoleReplica
+	}
+	limit := f.processes[spec.Key].spec.MaxMemory
+	if f.stubborn {
+		limit = f.processes[spec.Key].started.MaxMemory
+	}
+	down := f.unlinked[spec.Key]
+	return cache.Health{
+		Role: role, LinkUp: !spec.Primary.IsZero() && down == 0, LinkDown: down, Offset: 1 - f.behind[spec.Key],
+		UsedMemory: f.used, MaxMemory: limit,
+	}, nil
 }
 
 func (f *fakeMachine) Reconfigure(ctx context.Context, spec cache.NodeSpec) error {
@@ -209,6 +241,7 @@ func (f *fakeMachine) Reconfigure(ctx context.Context, spec cache.NodeSpec) erro
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if p := f.processes[spec.Key]; p != nil {
+		spec.Access = p.spec.Access // who may log in is not told with the rest
 		p.spec = spec
 		return nil
 	}
@@ -225,8 +258,25 @@ func (f *fakeMachine) Apply(ctx context.Context, spec cache.NodeSpec) ([]string,
 	if p == nil {
 		return nil, errors.New("nobody answers")
 	}
-	p.spec.Parameters = spec.Parameters
+	p.spec.Parameters, p.spec.MaxMemory = spec.Parameters, spec.MaxMemory
 	return nil, nil
+}
+
+func (f *fakeMachine) Grant(ctx context.Context, spec cache.NodeSpec, ended []string) error {
+	if err := f.enter(ctx, "grant"); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.processes[spec.Key]
+	if p == nil {
+		return errors.New("nobody answers")
+	}
+	p.spec.Access = spec.Access
+	p.ended = append(p.ended, ended...)
+	f.mu.Unlock()
+	defer f.mu.Lock()
+	return f.enter(ctx, "granted") // cut short here, it has been done and nobody knows
 }
 
 func (f *fakeMachine) Stop(ctx context.Context, spec cache.NodeSpec, _ *cache.Process) error {
@@ -287,7 +337,7 @@ func (f *fakeMachine) tell(ctx context.Context, name string, spec cache.NodeSpec
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.processes[spec.Key]
-	if p == nil {
+	if p == nil || p.deaf {
 		return errors.New("nobody answers")
 	}
 	do(p)
@@ -330,7 +380,9 @@ func (f *fakeMachine) Unapplied(context.Context, cache.NodeSpec) ([]string, erro
 	return []string{"odd"}, nil
 }
 
-func (f *fakeMachine) CanRebind(build string) bool { return build == "new" }
+func (f *fakeMachine) CanRebind(build string) bool {
+	return build == "new" || build == "newer" || cache.TakesAddresses(build)
+}
 
 // fakeTransfers moves nothing: an object is there or it is not.
 type fakeTransfers struct{ *fakeMachine }
@@ -351,6 +403,10 @@ func (f fakeTransfers) Seed(ctx context.Context, job cache.SeedJob) (cache.Seede
 
 func (f fakeTransfers) Verify(ctx context.Context, _ cache.VerifyJob) error {
 	return f.enter(ctx, "verify")
+}
+
+func (f fakeTransfers) Compare(ctx context.Context, _ cache.CompareJob) (cache.Comparison, error) {
+	return cache.Comparison{Keys: 7}, f.enter(ctx, "compare")
 }
 
 func (f fakeTransfers) Snapshot(ctx context.Context, job cache.SnapshotJob) (cache.Manifest, error) {
@@ -457,6 +513,24 @@ func (f fakeEndpoints) Set(ctx context.Context, at cache.Address, to []cache.Add
 	defer f.mu.Unlock()
 	f.forwards[at] = to
 	return ctx.Err()
+}
+
+func (f fakeEndpoints) SetMixed(ctx context.Context, at cache.Address, to []cache.Address) error {
+	var both []cache.Address
+	for _, a := range to {
+		both = append(both, a, a.TLS())
+	}
+	return f.Set(ctx, at, both)
+}
+
+func (f fakeEndpoints) SetLogin(ctx context.Context, at cache.Address, to []cache.Address, _ string, mixed bool) error {
+	all := []cache.Address{loginsMark}
+	for _, a := range to {
+		if all = append(all, a); mixed {
+			all = append(all, a.TLS())
+		}
+	}
+	return f.Set(ctx, at, all)
 }
 
 func (f fakeEndpoints) Remove(ctx context.Context, at cache.Address) error {

@@ -21,6 +21,7 @@ type look struct {
 	// fronts are those of Memcached clusters that stand, by cluster.
 	fronts map[string]*cache.MemcachedFronts
 	rebind func(build string) bool
+	newest func(*cache.Settings) cache.Successor // nil for none
 }
 
 // outlook is what is known from one look to the next. What Plan says of a unit depends
@@ -108,11 +109,11 @@ func (w *world) decide(unit string, l *look) Decision {
 	}
 	v.Snapshots = w.snapshotsOf(unit, v.Members)
 	v.CanRebind = make(map[string]bool, 1)
-	for i := range v.Members {
-		b := v.Members[i].Node.Build
-		if _, known := v.CanRebind[b]; !known {
-			v.CanRebind[b] = l.rebind(b)
-		}
+	for _, b := range v.allBuilds() {
+		v.CanRebind[b] = l.rebind(b)
+	}
+	if l.newest != nil && len(v.Members) > 0 {
+		v.Newest = l.newest(v.settings())
 	}
 	return Plan(v, l.now)
 }

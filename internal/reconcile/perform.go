@@ -53,13 +53,13 @@ func (r *Runner) perform(ctx context.Context, unit string, a Action) {
 func (r *Runner) slot(ctx context.Context, k Kind) (func(), error) {
 	slots := r.nodeSlots
 	switch k {
-	case actSeed, actVerify, actSnapshot, actCopy, actExport, actImport:
+	case actSeed, actVerify, actCompare, actSnapshot, actCopy, actExport, actImport:
 		slots = r.moveSlots
 	case actScrub: // there is one at a time, and it does not stand in anybody's way
 		return func() {}, ctx.Err()
-	case actStart:
+	case actStart, actLaunch:
 		slots = r.startSlots
-	case actReady, actParameters, actMove: // the first two wait, the last is limited by planning
+	case actReady, actParameters, actMove, actAccess, actCatchUp: // those that wait, one that is limited by planning, one that is urgent
 		return func() {}, ctx.Err()
 	}
 	select {
@@ -128,7 +128,7 @@ func (r *Runner) fail(ctx context.Context, step cache.Step, cause error) {
 	step.Error = plainly(cause)
 	step.Permanent = errors.Is(cause, cache.ErrPermanent) || errors.Is(cause, cache.ErrAmbiguous)
 	step.EndedAt = r.Now()
-	step.NotBefore = step.EndedAt.Add(retryDelay(step.Attempts))
+	step.NotBefore = step.EndedAt.Add(restAfter(&step))
 	err := r.DB.Update(ctx, func(tx *store.Tx) error {
 		return records.Steps.Put(tx, step.ID, step)
 	})
@@ -136,6 +136,17 @@ func (r *Runner) fail(ctx context.Context, step cache.Step, cause error) {
 		r.Log.Error("cannot write a step's failure down", "step", step.ID, "error", err)
 		r.rest(ctx, storeRest)
 	}
+}
+
+// restAfter is how long a step that has failed rests. What was revoked is not to be
+// valid for half a minute at a node that was only away.
+func restAfter(step *cache.Step) time.Duration {
+	const urgent = time.Second
+	d := retryDelay(step.Attempts)
+	if Kind(step.Kind) == actAccess && !step.Permanent {
+		return min(d, urgent)
+	}
+	return d
 }
 
 // plainly is an error for people: without the marks that are meant for us.

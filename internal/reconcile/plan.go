@@ -38,21 +38,31 @@ func (p *planner) run() {
 		return
 	}
 	e := p.v.endpoints()
+	p.access()
 	p.members()
 	p.reshard()
-	if !p.handingOver() {
+	p.upgrade()
+	if _, primary := p.takingOver(); !primary && !p.handingOver() {
 		p.nodes(p.v.wants(e))
 		p.parameters()
 		p.reboots()
 	}
-	p.forwards(e)
-	p.snapshots()
+	if any, _ := p.takingOver(); !any {
+		p.forwards(e)
+		p.snapshots()
+	}
+	p.encrypt()
 	p.schedule()
+	p.pending()
+	p.minors()
 	p.finish(e)
 }
 
 // do makes an action due, once, unless it is running already or rests after a failure.
 func (p *planner) do(a Action) {
+	if p.waitsForResize(a) {
+		return
+	}
 	if p.v.InFlight[a.ID()] || slices.ContainsFunc(p.d.Do, func(b Action) bool { return b.ID() == a.ID() }) {
 		return
 	}

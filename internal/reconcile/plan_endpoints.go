@@ -10,8 +10,11 @@ import (
 type endpoints struct {
 	// binds: the engine itself, by member id.
 	binds map[string][]string
-	// forwards: a forwarder in front of these nodes.
+	// forwards: a forwarder in front of these nodes; see bothPorts.
 	forwards map[cache.Address][]cache.Address
+	mixed    bool
+	// logins: the forwarders look at who logs in; see loginsMark.
+	logins bool
 }
 
 // endpoints decides who stands at the primary and the reader endpoint. An
@@ -19,7 +22,7 @@ type endpoints struct {
 // nothing and only one process can. A forwarder stands where it cannot, where
 // several replicas share the reader endpoint, and where all nodes share one host.
 func (v *View) endpoints() endpoints {
-	e := endpoints{binds: map[string][]string{}, forwards: map[cache.Address][]cache.Address{}}
+	e := endpoints{binds: map[string][]string{}, forwards: map[cache.Address][]cache.Address{}, mixed: v.mixed(), logins: v.hasLogins()}
 	if v.Group == nil {
 		return e
 	}
@@ -83,6 +86,8 @@ func (v *View) readers(s shard) []*cache.CacheCluster {
 // replica takes it up: see standsIn for what that does to those who connect to a
 // primary. If those that there are have yet to come, a forwarder stands until then.
 //
+// The stand-in of an upgrade is one where nobody else serves.
+//
 // No node is started with it: the address at which a node hears the others would
 // go with it and never come free again.
 func (v *View) guides() (to []*cache.CacheCluster, awaited bool) {
@@ -91,6 +96,9 @@ func (v *View) guides() (to []*cache.CacheCluster, awaited bool) {
 		if m := &v.Members[i]; m.Node.Process != nil && m.Node.Ready && !v.leaving(m) {
 			serving = append(serving, m)
 		}
+	}
+	if stay := slices.DeleteFunc(slices.Clone(serving), func(m *cache.CacheCluster) bool { return m.StandIn }); len(stay) > 0 {
+		serving = stay
 	}
 	if v.status() == cache.StatusCreating {
 		first := v.shards()[0]
@@ -126,7 +134,7 @@ func (v *View) hasReplicas() bool {
 // canHold tells whether a member's engine can answer at an address itself.
 func (v *View) canHold(m *cache.CacheCluster, at cache.Address) bool {
 	own := m.Node.Address
-	return v.CanRebind[m.Node.Build] && own.Port == at.Port && own.Host != at.Host
+	return v.CanRebind[m.Node.Build] && own.Port == at.Port && own.Host != at.Host && !v.mixed() && !v.hasLogins()
 }
 
 func (e *endpoints) give(v *View, at cache.Address, to []*cache.CacheCluster) {
@@ -146,7 +154,14 @@ func (e *endpoints) forward(at cache.Address, to []*cache.CacheCluster) {
 	if at.IsZero() {
 		return
 	}
+	if e.logins && len(to) > 0 {
+		e.forwards[at] = append(e.forwards[at], loginsMark)
+	}
 	for _, m := range to {
+		if e.mixed {
+			e.forwards[at] = append(e.forwards[at], bothPorts(&m.Node)...)
+			continue
+		}
 		e.forwards[at] = append(e.forwards[at], m.Node.Address)
 	}
 }

@@ -8,7 +8,7 @@ import (
 // nodes sees to it that every member's process runs and has been told the right things.
 func (p *planner) nodes(wants map[string]want) {
 	for _, s := range p.v.shards() {
-		if p.promote(s) {
+		if p.handsOver(s) || p.promote(s) {
 			continue
 		}
 		for _, m := range s.Members {
@@ -21,6 +21,12 @@ func (p *planner) nodes(wants map[string]want) {
 }
 
 func (p *planner) node(s shard, m *cache.CacheCluster, wants map[string]want) {
+	if p.succeed(m) {
+		return
+	}
+	if p.exchanging(s, m) {
+		return
+	}
 	w := p.v.attainable(m, wants[m.ID])
 	due := !w.told(&m.Node) || p.unsure(m)
 	switch {
@@ -45,8 +51,22 @@ func (p *planner) bringUp(s shard, m *cache.CacheCluster) {
 			p.do(Action{Kind: actSeed, Target: p.v.seedTarget()})
 			return
 		}
+		if p.heirsOnTheWay(s) {
+			return
+		}
 	} else if !p.v.led(s) || !s.Primary.Node.Ready {
 		return // it would only knock at a closed door, or at the wrong one: see turn
+	}
+	if !s.leads(m) && m.Node.Next != nil && !p.changing() {
+		return // that comes in its place, or goes first
+	}
+	if _, due := p.becomes(s, m); due {
+		if start := (Action{Kind: actStart, Target: m.Key()}).ID(); p.v.InFlight[start] {
+			p.d.Cancel = append(p.d.Cancel, start) // as what it was
+			return
+		}
+		p.do(Action{Kind: actConvert, Target: m.Key()})
+		return
 	}
 	n := &m.Node
 	if at := proc.DefaultBackoff.Next(n.Failures, n.ExitedAt, p.now); at.After(p.now) {

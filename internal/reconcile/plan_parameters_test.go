@@ -42,6 +42,12 @@ func TestPlanParameters(t *testing.T) {
 			v.Members[1].Node.Parameters.Told = timeout
 		}},
 		{"one is not ready", "parameters r/g-002", func(v *View) { v.Members[0].Node.Ready = false }},
+		{"one does not keep commands back yet", "parameters r/g-001", func(v *View) {
+			for i := range v.Members {
+				v.Members[i].Parameters = map[string]string{"rename-commands": "KEYS blocked"}
+			}
+			v.Members[0].Node.Blocked = "keys"
+		}},
 		{"the group is being created", "", func(v *View) { v.Group.Status = cache.StatusCreating }},
 		{"what is told goes on", "parameters r/g-002", func(v *View) { v.InFlight["parameters r/g-001"] = true }},
 		{"a value waits for a reboot", "", func(v *View) {

@@ -110,7 +110,9 @@ func sourceNames(v *View, snapshot string) string {
 //	snapshot NAME [status= cluster=]
 //	step KIND TARGET [attempts= wait= permanent error=]
 //	flying KIND TARGET
-//	forward p|r N,N
+//	forward p|r N,N   N+ where it tells both kinds of clients apart
+//
+// transit=MODE is that of a group, or what a node was told last; becomes=MODE is what the group is about to have.
 //
 // The group is g with members g-001 …; without a group line node 1 stands alone.
 func parseState(t *testing.T, title, state string) View {
@@ -142,7 +144,12 @@ func parseState(t *testing.T, title, state string) View {
 			v.InFlight[words[1]+" "+words[2]] = true
 		case "forward":
 			for _, n := range strings.Split(words[2], ",") {
-				v.Forwards[endpointOf(words[1])] = append(v.Forwards[endpointOf(words[1])], nodeAddress(n))
+				n, both := strings.CutSuffix(n, "+")
+				to := []cache.Address{nodeAddress(n)}
+				if both {
+					to = bothPorts(&cache.Node{Address: to[0]})
+				}
+				v.Forwards[endpointOf(words[1])] = append(v.Forwards[endpointOf(words[1])], to...)
 			}
 		default:
 			t.Fatalf("%s: unknown line %q", title, lines.Text())
@@ -167,6 +174,10 @@ func parseGroup(kv map[string]string) *cache.ReplicationGroup {
 		g.Primary = "g-00" + p
 	}
 	g.Seed = parseSeed(kv)
+	g.TransitEncryption = cache.TransitMode(kv["transit"])
+	if to, ok := kv["becomes"]; ok {
+		g.Status, g.TransitChange = cache.StatusModifying, &cache.TransitChange{From: g.TransitEncryption, To: cache.TransitMode(to)}
+	}
 	parseChange(g, kv)
 	if _, ok := kv["deleting"]; ok {
 		g.Status, g.Deletion = cache.StatusDeleting, &cache.Deletion{FinalSnapshot: kv["final"]}
@@ -246,6 +257,7 @@ func parseNode(n string, kv map[string]string, v *View) cache.CacheCluster {
 	_, node.Silent = kv["silent"]
 	_, node.Parked = kv["parked"]
 	_, node.Gone = kv["gone"]
+	node.Transit = cache.TransitMode(kv["transit"])
 	node.Failures, _ = strconv.Atoi(kv["failures"])
 	if d, err := time.ParseDuration(kv["exited"]); err == nil {
 		node.ExitedAt = epoch.Add(-d)

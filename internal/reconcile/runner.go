@@ -23,8 +23,11 @@ type Config struct {
 	// Memcacheds and Discovery may be nil where there is no Memcached cluster.
 	Memcacheds Memcacheds
 	Discovery  Discovery
-	Now        func() time.Time
-	Log        *slog.Logger
+	// Newest is the newest minor of the major version of a cache that is really installed, or
+	// that version itself, and the build that serves it. Nil where caches change by nobody's order.
+	Newest func(engine, version string) cache.Successor
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Limits on what runs side by side: moving data costs all there is, and starting
@@ -139,7 +142,7 @@ func alarm(d time.Duration) (<-chan time.Time, func()) {
 func (r *Runner) pass(ctx context.Context) (time.Duration, error) {
 	// What has ended is read before what runs, and that before the records: an action
 	// that ends in between is still taken for running, and its end asks for another pass.
-	l := look{ended: r.takeEnded(), rebind: r.Engines.CanRebind}
+	l := look{ended: r.takeEnded(), rebind: r.Engines.CanRebind, newest: r.newest}
 	l.running, l.forwards = r.inFlight()
 	l.fronts = r.allFronts()
 	if r.track == nil {

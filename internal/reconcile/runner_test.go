@@ -34,6 +34,8 @@ type bench struct {
 	db      *store.DB
 	machine *fakeMachine
 	stop    func()
+	// newest is the Runner's Newest, of those that run from then on.
+	newest func(engine, version string) cache.Successor
 }
 
 // patience bounds every wait; on a busy machine all take longer.
@@ -55,7 +57,7 @@ func (b *bench) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := New(Config{
 		DB: b.db, Engines: b.machine, Transfers: fakeTransfers{b.machine}, Endpoints: fakeEndpoints{b.machine}, Memory: b.machine,
-		Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Now: time.Now, Log: slog.New(slog.DiscardHandler), Newest: b.newest,
 	})
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()

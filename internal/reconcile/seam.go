@@ -35,6 +35,21 @@ type Engines interface {
 	// ends that.
 	HoldWrites(ctx context.Context, spec cache.NodeSpec, d time.Duration) error
 	FreeWrites(ctx context.Context, spec cache.NodeSpec) error
+	// HandOver makes to, a replica of from in cluster mode, lead in its place without losing
+	// a write, and returns for how long writes waited. Without cache.ErrAmbiguous an error
+	// means that from leads as before.
+	HandOver(ctx context.Context, from, to cache.NodeSpec) (time.Duration, error)
+	// Freeze is HoldWrites, which ends by itself, and tells how far the primary's stream is.
+	Freeze(ctx context.Context, spec cache.NodeSpec, d time.Duration) (int64, error)
+	// Release has a process let go of its addresses and clients, tells whole how far its
+	// stream is by then, and ends it without waiting for that. If whole fails it serves
+	// again. Released tells whether one that lives has let go.
+	Release(ctx context.Context, spec cache.NodeSpec, p cache.Process, whole func(offset int64) error) error
+	Released(ctx context.Context, spec cache.NodeSpec, p cache.Process) (bool, error)
+	// TakeOver has a running node, which was started at another address, be what its spec
+	// says at the address of the node that it replaces, and tells since when it answers
+	// there. That one has to be dead, or to have let go.
+	TakeOver(ctx context.Context, spec cache.NodeSpec, from cache.Address) (time.Time, error)
 	// Probe looks at a running node.
 	Probe(ctx context.Context, spec cache.NodeSpec) (cache.Health, error)
 	// Reconfigure tells a running node its role, addresses and parameters.
@@ -42,6 +57,9 @@ type Engines interface {
 	// Apply tells a running node its parameters alone, and names those that it does not
 	// have afterwards.
 	Apply(ctx context.Context, spec cache.NodeSpec) ([]string, error)
+	// Grant makes the users of a running node those of its spec. Connections of users who
+	// are gone end, and those of the users named.
+	Grant(ctx context.Context, spec cache.NodeSpec, ended []string) error
 	// Stop ends the node's process, known or not.
 	Stop(ctx context.Context, spec cache.NodeSpec, p *cache.Process) error
 	// Shelve writes the node's data to its seed file.
@@ -88,6 +106,8 @@ type Transfers interface {
 	Seed(ctx context.Context, job cache.SeedJob) (cache.Seeded, error)
 	// Verify fails with cache.ErrPermanent when the node does not hold what its seed held.
 	Verify(ctx context.Context, job cache.VerifyJob) error
+	// Compare says by how much a live node and one that follows it differ.
+	Compare(ctx context.Context, job cache.CompareJob) (cache.Comparison, error)
 	Snapshot(ctx context.Context, job cache.SnapshotJob) (cache.Manifest, error)
 	Copy(ctx context.Context, from, to cache.Snapshot) ([]cache.ShardSnapshot, error)
 	// Import takes the files that a snapshot's Import names into the snapshot store;
@@ -108,6 +128,11 @@ type Transfers interface {
 // Endpoints stands in front of nodes where an engine cannot hold an address itself.
 type Endpoints interface {
 	Set(ctx context.Context, at cache.Address, to []cache.Address) error
+	// SetMixed is Set for nodes that serve clients with TLS at another port.
+	SetMixed(ctx context.Context, at cache.Address, to []cache.Address) error
+	// SetLogin is Set, or with mixed SetMixed, for the nodes of a group, named by its key,
+	// some of whose users log in with tokens of IAM.
+	SetLogin(ctx context.Context, at cache.Address, to []cache.Address, unit string, mixed bool) error
 	Remove(ctx context.Context, at cache.Address) error
 }
 

@@ -33,6 +33,9 @@ func (v *View) led(s shard) bool {
 // command turns it round. Without cluster mode the fence comes before the promotion: a
 // former primary that lives goes first, as does whoever stands where the primary is to stand.
 func (v *View) turn(s shard, m *cache.CacheCluster, wants map[string]want) bool {
+	if v.replicasFirst(s, m) {
+		return false
+	}
 	if s.leads(m) {
 		return v.clustered() || m.Node.Role == cache.RolePrimary || !s.rivals(m)
 	}

@@ -22,6 +22,8 @@ type View struct {
 	InFlight map[string]bool
 	// CanRebind tells, by build, whether the engine can change its addresses while it runs.
 	CanRebind map[string]bool
+	// Newest is what a unit of this version may become by itself; zero for nothing.
+	Newest cache.Successor
 	// Forwards are the forwarders that stand at present.
 	Forwards map[cache.Address][]cache.Address
 }
@@ -94,6 +96,9 @@ func (v *View) orphaned(s shard) bool {
 	}
 	if s.Primary != nil && s.Primary.Node.Parked && !v.stumbled(s.Primary) {
 		return false
+	}
+	if s.Primary != nil && s.Primary.Node.Next != nil && s.Primary.Node.Next.TakingOver {
+		return false // it has all that was acknowledged, and may have taken writes since
 	}
 	return (s.Primary == nil || s.Primary.Node.Process == nil) && len(s.heirs()) > 0
 }

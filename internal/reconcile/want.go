@@ -11,6 +11,8 @@ type want struct {
 	Role    cache.Role
 	Primary cache.Address
 	Binds   []string
+	// Transit is the same for all.
+	Transit cache.TransitMode
 }
 
 // wants says, by member id, what each should have been told, given which
@@ -19,7 +21,7 @@ func (v *View) wants(e endpoints) map[string]want {
 	out := make(map[string]want, len(v.Members))
 	for _, s := range v.shards() {
 		for _, m := range s.Members {
-			w := want{Role: cache.RolePrimary, Binds: e.binds[m.ID]}
+			w := want{Role: cache.RolePrimary, Binds: e.binds[m.ID], Transit: v.transit()}
 			if !s.leads(m) && s.Primary != nil {
 				w.Role, w.Primary = cache.RoleReplica, s.Primary.Node.Address
 			}
@@ -31,7 +33,7 @@ func (v *View) wants(e endpoints) map[string]want {
 
 // told tells whether the node has been told exactly this.
 func (w want) told(n *cache.Node) bool {
-	return n.Role == w.Role && n.Primary == w.Primary && slices.Equal(n.Binds, w.Binds)
+	return n.Role == w.Role && n.Primary == w.Primary && slices.Equal(n.Binds, w.Binds) && n.Transit == w.Transit
 }
 
 // spec is the full description of a member's node for the engine.
@@ -42,7 +44,7 @@ func (v *View) spec(m *cache.CacheCluster, w want) cache.NodeSpec {
 		limit = 0 // with one, keys would be evicted before it is seen that they do not fit
 	}
 	return cache.NodeSpec{
-		Key:        m.Key(),
+		Key:        m.NodeKey(),
 		Build:      m.Node.Build,
 		Address:    m.Node.Address,
 		Binds:      w.Binds,
@@ -51,6 +53,8 @@ func (v *View) spec(m *cache.CacheCluster, w want) cache.NodeSpec {
 		MaxMemory:  limit,
 		Parameters: values,
 		Secret:     v.secret(),
+		Access:     m.Settings.Access,
+		Transit:    v.nodeTransit(m),
 		Seeded:     m.Node.Parked || seeding,
 	}
 }

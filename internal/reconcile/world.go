@@ -169,8 +169,9 @@ func (w *world) snapshot(key string) *cache.Snapshot {
 }
 
 func (w *world) members(g *cache.ReplicationGroup) []cache.CacheCluster {
-	out := make([]cache.CacheCluster, 0, len(g.Members))
-	for _, id := range g.Members {
+	nodes := g.Nodes()
+	out := make([]cache.CacheCluster, 0, len(nodes))
+	for _, id := range nodes {
 		if c, ok := w.clusters[cache.Key(g.Region, id)]; ok {
 			out = append(out, c)
 		}
