@@ -1,16 +1,10 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/base32"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 const (
@@ -21,7 +15,8 @@ const (
 // dataDir is everything that an installation keeps, and where in it what stands:
 //
 //	holdfast.db       the records
-//	credentials.json  the root access key
+//	credentials.json  the root access key, and the one before it until its rotation is finished
+//	iam.key           what the secrets of users' access keys are sealed with
 //	service.json      where the service listens, or last listened
 //	nodes/            one directory per node: configuration, log, files
 //	snapshots/        one directory per snapshot: RDB files and manifests
@@ -70,34 +65,6 @@ func (d dataDir) make() (dataDir, error) {
 func (d dataDir) exists() bool {
 	_, err := os.Stat(d.database())
 	return err == nil
-}
-
-// rootKey is the access key that may do everything.
-type rootKey struct {
-	AccessKeyID     string
-	SecretAccessKey string
-}
-
-// rootKey reads the root key, and makes it at the first start.
-func (d dataDir) rootKey() (rootKey, error) {
-	k, err := d.readRootKey()
-	if !errors.Is(err, fs.ErrNotExist) {
-		return k, err
-	}
-	id, secret := make([]byte, 10), make([]byte, 30)
-	rand.Read(id)
-	rand.Read(secret)
-	k = rootKey{
-		AccessKeyID:     "AKIA" + base32.StdEncoding.EncodeToString(id),
-		SecretAccessKey: strings.NewReplacer("+", "A", "/", "B").Replace(base64.StdEncoding.EncodeToString(secret)),
-	}
-	return k, writeJSON(d.credentials(), k)
-}
-
-func (d dataDir) readRootKey() (rootKey, error) {
-	var k rootKey
-	err := readJSON(d.credentials(), &k)
-	return k, err
 }
 
 // serviceInfo says where the service of a data directory answers.

@@ -15,7 +15,8 @@ import (
 // stopping is a shard of a replication group, or a cluster that stands alone, on
 // its way down.
 type stopping struct {
-	nodes   []cache.CacheCluster // the primary first
+	group   *cache.ReplicationGroup // nil for a cluster that stands alone
+	nodes   []cache.CacheCluster    // the primary first
 	secret  string
 	reseeds bool // its primary starts from its seed again, which is still there
 }
@@ -60,7 +61,7 @@ func (in *installation) toStop(ctx context.Context) ([]stopping, error) {
 		for i := range groups {
 			g := &groups[i]
 			for _, n := range g.Shards() {
-				u := stopping{secret: g.Secret, reseeds: unproved(g.Seed)}
+				u := stopping{group: g, secret: g.Secret, reseeds: unproved(g.Seed)}
 				for _, c := range members[g.Key()+" "+n.ID] {
 					if c.ID == n.Primary {
 						u.nodes = append([]cache.CacheCluster{c}, u.nodes...)
@@ -108,6 +109,16 @@ func (in *installation) keepData(ctx context.Context, mover *transfer.Mover, u s
 	case serves, lead.Node.Parked, lead.Status == cache.StatusCreating:
 		return nil // its next start loads its seed file
 	}
+	if n := lead.Node.Next; n != nil && n.Process != nil && (n.Ready || n.TakingOver) {
+		next := lead.Replacement()
+		alive, err := in.engines.Adopt(ctx, nodeSpec(u, &next), *n.Process)
+		if err != nil {
+			return err
+		}
+		if alive {
+			return fmt.Errorf("cannot keep the data of %s, whose new node has to take over first: start the service for that (--discard stops it without)", lead.Key())
+		}
+	}
 	for i := range u.nodes[1:] {
 		replica := &u.nodes[i+1]
 		serves, err := in.serves(ctx, u, replica)
@@ -131,7 +142,11 @@ func (in *installation) serves(ctx context.Context, u stopping, c *cache.CacheCl
 }
 
 func nodeSpec(u stopping, c *cache.CacheCluster) cache.NodeSpec {
-	return cache.NodeSpec{Key: c.Key(), Build: c.Node.Build, Address: c.Node.Address, Secret: u.secret}
+	spec := cache.NodeSpec{Key: c.NodeKey(), Build: c.Node.Build, Address: c.Node.Address, Secret: u.secret}
+	if u.group != nil {
+		spec.Transit = u.group.NodeTransit(&c.Node)
+	}
+	return spec
 }
 
 // park writes the data of a primary, which takes no writes from then on, to where
@@ -154,6 +169,17 @@ func (in *installation) park(ctx context.Context, mover *transfer.Mover, u stopp
 func (in *installation) stopNode(ctx context.Context, u stopping, c *cache.CacheCluster, o downOptions) error {
 	if err := in.engines.Stop(ctx, nodeSpec(u, c), c.Node.Process); err != nil {
 		return err
+	}
+	if c.Node.Next != nil {
+		next := c.Replacement()
+		if err := in.engines.Stop(ctx, nodeSpec(u, &next), next.Node.Process); err != nil {
+			return err
+		}
+	}
+	for _, key := range c.DiscardKeys() {
+		if err := in.engines.Fence(ctx, cache.NodeSpec{Key: key}, nil); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(o.out, "%s: stopped\n", c.Key())
 	return in.db.Update(ctx, func(tx *store.Tx) error { return reconcile.NoteStopped(tx, c.Key()) })

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"time"
 
+	"holdfast.dev/internal/authority"
 	"holdfast.dev/internal/engine"
 	"holdfast.dev/internal/engine/catalog"
 	"holdfast.dev/internal/engine/memcached"
@@ -28,6 +30,7 @@ type installation struct {
 	engines    *engine.Engines
 	memcacheds *memcached.Nodes
 	snapshots  objects.Store
+	authority  *authority.Authority
 }
 
 func openInstallation(ctx context.Context, dir dataDir, log *slog.Logger) (_ *installation, err error) {
@@ -53,7 +56,12 @@ func openInstallation(ctx context.Context, dir dataDir, log *slog.Logger) (_ *in
 	if err != nil {
 		return nil, err
 	}
-	in.engines = engine.New(engine.Config{DataDir: string(dir), Supervisor: in.supervisor, Catalog: in.catalog, Log: log})
+	if in.authority, err = authority.Open(dir.authority(), time.Now); err != nil {
+		return nil, err
+	}
+	in.engines = engine.New(engine.Config{
+		DataDir: string(dir), Supervisor: in.supervisor, Catalog: in.catalog, Log: log, Authority: in.authority,
+	})
 	in.memcacheds = memcached.New(memcached.Config{
 		DataDir: string(dir), MemoryDir: dir.memoryDir(), Supervisor: in.supervisor, Catalog: in.catalog, Log: log,
 	})

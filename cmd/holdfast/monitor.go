@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"holdfast.dev/internal/cache"
-	"holdfast.dev/internal/engine"
 	"holdfast.dev/internal/monitor"
 	"holdfast.dev/internal/proc"
 	"holdfast.dev/internal/records"
@@ -47,16 +46,16 @@ func (h hands) Nodes(ctx context.Context) (out []monitor.Node, err error) {
 }
 
 func (h hands) node(c *cache.CacheCluster, g *cache.ReplicationGroup) monitor.Node {
-	n := monitor.Node{Key: c.Key(), Process: *c.Node.Process, Leads: true, Ready: c.Node.Ready}
-	secret := c.Secret
+	n := monitor.Node{Key: c.Key(), Engine: c.NodeKey(), Process: *c.Node.Process, Leads: true, Ready: c.Node.Ready}
+	spec := cache.NodeSpec{Key: c.NodeKey(), Address: c.Node.Address, Secret: c.Secret}
 	if g != nil {
-		secret = g.Secret
+		spec.Secret, spec.Transit = g.Secret, g.NodeTransit(&c.Node)
 		n.Leads = g.Leads(c.ID)
 		if s := g.Shard(c.ShardID()); s != nil && !n.Leads {
 			n.Follows = cache.Key(c.Region, s.Primary)
 		}
 	}
-	n.Login = cache.Login{Address: c.Node.Address, User: engine.AdminUser, Password: secret}
+	n.Login, n.Spec = h.in.engines.Admin(spec), spec
 	return n
 }
 
@@ -66,19 +65,15 @@ func (h hands) Look(p cache.Process) (monitor.Sight, error) {
 	return monitor.Sight{State: byte(l.State), CPU: l.CPU, CPUKnown: l.CPUKnown}, err
 }
 
-func spec(n monitor.Node) cache.NodeSpec {
-	return cache.NodeSpec{Key: n.Key, Address: n.Login.Address, Secret: n.Login.Password}
-}
-
 // Link asks a replica.
 func (h hands) Link(ctx context.Context, n monitor.Node) (up bool, offset int64, err error) {
-	seen, err := h.in.engines.Probe(ctx, spec(n))
+	seen, err := h.in.engines.Probe(ctx, n.Spec)
 	return seen.LinkUp, seen.Offset, err
 }
 
 // Fence kills one process.
 func (h hands) Fence(ctx context.Context, n monitor.Node) error {
-	return h.in.engines.Fence(ctx, spec(n), &n.Process)
+	return h.in.engines.Fence(ctx, n.Spec, &n.Process)
 }
 
 // Silence writes down whether a node hangs.

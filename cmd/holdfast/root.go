@@ -45,7 +45,7 @@ func newRootCmd() *cobra.Command {
 		&cobra.Group{ID: "service", Title: "The service:"},
 		&cobra.Group{ID: "mover", Title: "The mover:"},
 	)
-	addTo(root, "service", newServeCmd(), newDownCmd(), newEnvCmd(), newCACmd(), newEnginesCmd(), newDemoCmd())
+	addTo(root, "service", newServeCmd(), newDownCmd(), newEnvCmd(), newKeysCmd(), newCACmd(), newEnginesCmd(), newReportCmd(), newDemoCmd())
 	addTo(root, "mover", newBackupCmd(), newRestoreCmd(), newMigrateCmd(), newVerifyCmd(), newFingerprintCmd(), newGenerateCmd(), newInspectCmd())
 	root.AddCommand(newVersionCmd(), newInternalCmd())
 	return root

@@ -16,11 +16,11 @@ import (
 
 	"holdfast.dev/internal/api"
 	apielasticache "holdfast.dev/internal/api/elasticache"
+	apiiam "holdfast.dev/internal/api/iam"
 	"holdfast.dev/internal/api/own"
 	"holdfast.dev/internal/api/query"
 	"holdfast.dev/internal/api/sigv4"
 	"holdfast.dev/internal/api/sts"
-	"holdfast.dev/internal/authority"
 	"holdfast.dev/internal/cache"
 	"holdfast.dev/internal/control"
 	"holdfast.dev/internal/endpoint"
@@ -39,6 +39,7 @@ type serveOptions struct {
 	listen     string
 	memory     string
 	s3Endpoint string
+	metrics    string
 	verbose    bool
 }
 
@@ -75,6 +76,7 @@ would find.`,
 	f.StringVar(&o.listen, "listen", defaultListen, "address to serve on; port 0 picks a free one")
 	f.StringVar(&o.memory, "memory", "nominal", "nominal, or strict to reserve the memory of node types")
 	f.StringVar(&o.s3Endpoint, "s3-endpoint", "", "URL of an S3 service to use instead of the embedded one")
+	f.StringVar(&o.metrics, "metrics", "", "address to answer Prometheus on, at /metrics, without a log-in; none unless given")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log every request")
 	return cmd
 }
@@ -92,11 +94,11 @@ func serve(ctx context.Context, o serveOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
-	key, err := dir.rootKey()
+	keys, err := in.openAccessKeys()
 	if err != nil {
 		return err
 	}
-	bucketKeeper, err := openBuckets(ctx, dir, key, o.s3Endpoint, log)
+	bucketKeeper, err := openBuckets(ctx, dir, keys, o.s3Endpoint, log)
 	if err != nil {
 		return err
 	}
@@ -105,38 +107,38 @@ func serve(ctx context.Context, o serveOptions) (err error) {
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w", err)
 	}
-	return in.run(ctx, o, key, bucketKeeper, ln)
+	return in.run(ctx, o, keys, bucketKeeper, ln)
 }
 
 // run serves until the context ends. It closes the listener.
-func (in *installation) run(ctx context.Context, o serveOptions, key rootKey, b *bucketKeeper, ln net.Listener) (err error) {
+func (in *installation) run(ctx context.Context, o serveOptions, keys *accessKeys, b *bucketKeeper, ln net.Listener) (err error) {
 	control, err := control.New(ctx, control.Config{
 		DB: in.db, Catalogue: catalogue{in.catalog}, Buckets: bucketLooker{b.buckets}, Memory: machineMemory{},
-		Now: time.Now, Addresses: loopback(), Nodes: in.engines, Unhonoured: in.unhonoured, StrictMemory: o.memory == "strict",
+		Now: time.Now, Addresses: loopback(), Nodes: in.engines, Unhonoured: in.unhonoured, SpeaksTLS: in.engines.SpeaksTLS, StrictMemory: o.memory == "strict",
 	})
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	if err := control.NoteBuilds(ctx); err != nil {
+		return errors.Join(err, ln.Close())
+	}
 	server, err := api.New(api.Config{
-		Keys: key, Services: []*query.Service{apielasticache.New(control), sts.New(), own.New(control)}, Log: in.log,
-		S3: b.handler, S3Verifies: front.IsPresignedV2,
+		Keys: keys, Access: authorizer{keys.iam, control}, Log: in.log,
+		Services: []*query.Service{apielasticache.New(control), apiiam.New(keys.iam), sts.New(), own.New(control)},
+		S3:       b.handler, S3Verifies: front.IsPresignedV2,
 	})
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
 	objects.Sweep(in.dir.snapshots()) // of what an earlier run was writing when it was killed
-	doors := endpoint.New(endpoint.Config{Log: in.log})
+	doors := endpoint.New(endpoint.Config{Log: in.log, Door: newIAMDoor(in, keys, authorizer{keys.iam, control})})
 	defer func() { err = errors.Join(err, doors.Close()) }()
-	certificates, err := authority.Open(in.dir.authority(), time.Now)
-	if err != nil {
-		return errors.Join(err, ln.Close())
-	}
 	before := discovery.NewManager(discovery.ManagerConfig{Log: in.log})
 	defer func() { err = errors.Join(err, before.Close()) }()
 	runner := reconcile.New(reconcile.Config{
-		Memcacheds: in.memcacheds, Discovery: fronts{doors: before, nodes: in.memcacheds, authority: certificates},
+		Memcacheds: in.memcacheds, Discovery: fronts{doors: before, nodes: in.memcacheds, authority: in.authority},
 		DB: in.db, Engines: in.engines, Transfers: in.mover(b.buckets), Endpoints: doors, Memory: machineMemory{},
-		Now: time.Now, Log: in.log,
+		Now: time.Now, Log: in.log, Newest: catalogue{in.catalog}.newest,
 	})
 	if err := writeJSON(in.dir.service(), serviceInfo{Listen: ln.Addr().String(), PID: os.Getpid()}); err != nil {
 		return errors.Join(err, ln.Close())
@@ -151,10 +153,16 @@ func (in *installation) run(ctx context.Context, o serveOptions, key rootKey, b 
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	observe, err := in.observer(o.metrics)
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return server.Serve(ctx, ln) })
+	work.Go(func() error { return observe(ctx) })
 	work.Go(func() error { return runner.Run(ctx) })
 	work.Go(func() error { return in.watchNodes(ctx) })
+	work.Go(func() error { return in.renewCertificates(ctx) })
 	in.log.Info("serving", "url", "http://"+ln.Addr().String(), "data", string(in.dir), "engines", len(in.catalog.Builds()),
 		"nodes", nodes, "memory_promised_mib", promised>>20, "memory_mib", machineMemory{}.Total()>>20)
 	fmt.Println("ready")
@@ -179,16 +187,6 @@ func (in *installation) promised(ctx context.Context) (nodes int, bytes int64, e
 	return nodes, bytes, err
 }
 
-// Secret makes the root key the one access key that there is.
-func (k rootKey) Secret(accessKeyID string) (string, sigv4.Identity, bool) {
-	if accessKeyID != k.AccessKeyID {
-		return "", sigv4.Identity{}, false
-	}
-	return k.SecretAccessKey, sigv4.Identity{
-		Account: cache.Account, ARN: "arn:aws:iam::" + cache.Account + ":root", UserID: cache.Account,
-	}, true
-}
-
 // bucketKeeper is where buckets are: in the data directory, or at an S3 service of the user's.
 type bucketKeeper struct {
 	buckets objects.Buckets
@@ -203,7 +201,7 @@ func (b *bucketKeeper) close() error {
 	return b.pool.Close()
 }
 
-func openBuckets(ctx context.Context, dir dataDir, key rootKey, external string, log *slog.Logger) (*bucketKeeper, error) {
+func openBuckets(ctx context.Context, dir dataDir, keys *accessKeys, external string, log *slog.Logger) (*bucketKeeper, error) {
 	if external != "" {
 		buckets, err := objects.NewExternal(ctx, objects.ExternalOptions{Endpoint: external, PathStyle: true})
 		return &bucketKeeper{buckets: buckets}, err
@@ -212,9 +210,13 @@ func openBuckets(ctx context.Context, dir dataDir, key rootKey, external string,
 	if err != nil {
 		return nil, fmt.Errorf("cannot find this program: %w", err)
 	}
+	known, err := keys.forGateway(ctx)
+	if err != nil {
+		return nil, err
+	}
 	pool, err := gateway.NewPool(gateway.Options{
 		Root: dir.buckets(), Command: []string{exe, "internal", "s3"}, Account: cache.Account,
-		Keys: []gateway.Key{{AccessKeyID: key.AccessKeyID, Secret: key.SecretAccessKey}}, Log: log,
+		Keys: known, Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -222,7 +224,7 @@ func openBuckets(ctx context.Context, dir dataDir, key rootKey, external string,
 	region := func(r *http.Request) string { return query.InfoFrom(r.Context()).Region }
 	return &bucketKeeper{
 		buckets: pool.Buckets(), pool: pool,
-		handler: front.New(front.Options{Pool: pool, Region: region, BodyFault: bodyFault, Log: log}),
+		handler: keys.tell(pool, front.New(front.Options{Pool: pool, Region: region, BodyFault: bodyFault, Authorize: keys.mayDoS3, Log: log})),
 	}, nil
 }
 

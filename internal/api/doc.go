@@ -10,7 +10,11 @@
 //  3. S3: the signature is verified, the body's hash is checked while it is read,
 //     and the request goes to Config.S3 with query.Info in its context.
 //     All others: the body is read whole (MaxBody), then the signature verified.
-//  4. The service's Query registry answers; a service not spoken here is refused
+//  4. The decoded call of anybody but root is held against his policies, by
+//     Config.Access: elasticacheActions says what each action of ElastiCache needs,
+//     iamActions those of IAM. An action without a rule is refused. What S3 is asked
+//     for package front tells, since the bucket is found there.
+//  5. The service's Query registry answers; a service not spoken here is refused
 //     by name.
 //
 // No handler ever sees a request whose signature has not been verified, but for

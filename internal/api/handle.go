@@ -98,7 +98,7 @@ func (x *exchange) serveSigned() error {
 		return query.Errorf("InvalidAction", "Requests to %s are made at the path /", svc.Name())
 	}
 	call := svc.Parse(x.r, body)
-	x.info.Action = call.Action
+	x.info.Action, call.Check = call.Action, x.authorize
 	x.reply(x.run(call, bodyHash))
 	return nil
 }
@@ -113,7 +113,7 @@ func (x *exchange) run(call *query.Call, bodyHash string) query.Reply {
 	}
 	return x.replays.do(ctx, replayKey{
 		accessKey: x.info.AccessKeyID, service: x.info.Service, region: x.info.Region,
-		invocation: invocation, action: call.Action, body: bodyHash + "?" + x.r.URL.RawQuery,
+		invocation: invocation, action: call.Action, body: sayingOf(bodyHash, x.r.URL.RawQuery),
 	}, do)
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"net/http"
 	"sync"
 	"time"
@@ -19,8 +20,15 @@ const (
 	maxInvocation = 128
 )
 
-// replayKey is what makes two requests the same call.
+// replayKey is what makes two requests the same call. body is as sayingOf makes it.
 type replayKey struct{ accessKey, service, region, invocation, action, body string }
+
+// sayingOf is a digest of all that a request says: there are passwords in bodies, and in
+// query strings, which are not to stay in memory for as long as replies do.
+func sayingOf(bodyHash, rawQuery string) string {
+	sum := sha256.Sum256([]byte(bodyHash + "?" + rawQuery))
+	return string(sum[:])
+}
 
 // replay is a call's reply, or the promise of one.
 type replay struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -148,5 +149,18 @@ func TestReplaysAreBounded(t *testing.T) {
 	}()
 	if r := s.do(t.Context(), replayKey{invocation: "panics"}, func() query.Reply { return okReply("") }); r.Status != 200 {
 		t.Error("a call that panicked blocks its key")
+	}
+}
+
+// TestKeysOfRepliesKeepNothingThatWasSaid: two that say the same are the same, and what they
+// said cannot be read there.
+func TestKeysOfRepliesKeepNothingThatWasSaid(t *testing.T) {
+	const hash, said = "e3b0c442", "Action=CreateUser&Passwords.member.1=a-password-of-the-shop"
+	key := sayingOf(hash, said)
+	if len(key) != 32 || strings.Contains(key, "password") {
+		t.Errorf("a key is %q", key)
+	}
+	if key != sayingOf(hash, said) || key == sayingOf(hash, said+"x") || key == sayingOf("e3b0c443", said) {
+		t.Error("keys do not tell requests apart")
 	}
 }

@@ -32,6 +32,8 @@ type Config struct {
 	Keys sigv4.Keys
 	// Services are those of the Query protocol, filled with handlers.
 	Services []*query.Service
+	// Access decides what callers other than root may do. Nil: nothing.
+	Access Authorizer
 	// S3 is given verified requests; query.InfoFrom(ctx) tells caller and region.
 	// A body of another hash than signed ends with sigv4.ErrPayload; the chunk
 	// signatures of STREAMING-… payloads are for it to check. Nil: no S3 here.
@@ -51,6 +53,7 @@ type Config struct {
 // Server is the front door.
 type Server struct {
 	keys     sigv4.Keys
+	access   Authorizer
 	services map[string]*query.Service
 	s3       http.Handler
 	s3Itself func(*http.Request) bool
@@ -64,7 +67,7 @@ type Server struct {
 
 // New makes a Server. It fails on a mistake in the registered handlers.
 func New(c Config) (*Server, error) {
-	s := &Server{keys: c.Keys, services: map[string]*query.Service{}, s3: c.S3, s3Itself: c.S3Verifies, ready: c.Ready, log: c.Log, now: c.Now, bodyTimeout: bodyTimeout}
+	s := &Server{keys: c.Keys, access: c.Access, services: map[string]*query.Service{}, s3: c.S3, s3Itself: c.S3Verifies, ready: c.Ready, log: c.Log, now: c.Now, bodyTimeout: bodyTimeout}
 	if s.keys == nil {
 		return nil, errors.New("cannot serve without access keys")
 	}

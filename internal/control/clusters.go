@@ -122,6 +122,7 @@ func (c *Control) DescribeCacheClusters(ctx context.Context, region, id string, 
 		if err != nil {
 			return err
 		}
+		all = keepIf(all, func(k *cache.CacheCluster) bool { return !k.StandIn })
 		if alone {
 			all = keepIf(all, func(k *cache.CacheCluster) bool { return k.GroupID == "" })
 		}
@@ -143,7 +144,7 @@ func keepIf[T any](all []T, keep func(*T) bool) []T {
 
 func getCluster(tx *store.Tx, region, id string) (cache.CacheCluster, error) {
 	k, ok, err := records.Clusters.Get(tx, cache.Key(region, lower(id)))
-	if err == nil && !ok {
+	if err == nil && (!ok || k.StandIn) { // a stand-in is nobody's
 		err = clusterNotFound(id)
 	}
 	return k, err

@@ -11,8 +11,8 @@ import (
 	"holdfast.dev/internal/store"
 )
 
-// Config is what a Control works with. All fields but Nodes, Unhonoured and
-// StrictMemory are needed.
+// Config is what a Control works with. All fields but Nodes, Unhonoured,
+// SpeaksTLS and StrictMemory are needed.
 type Config struct {
 	DB        *store.DB
 	Catalogue Catalogue
@@ -25,6 +25,8 @@ type Config struct {
 	// Unhonoured names the parameters whose values an installed build cannot have.
 	// Without it whatever the parameter group family allows passes.
 	Unhonoured func(build string, values map[string]string) []string
+	// SpeaksTLS tells whether an installed build has TLS. Without it every one is taken to.
+	SpeaksTLS func(build string) bool
 	// StrictMemory reserves the memory that node types name.
 	StrictMemory bool
 }

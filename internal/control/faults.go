@@ -46,10 +46,24 @@ const (
 	codeParameterGroupState    = "InvalidCacheParameterGroupState"
 	codeParameterGroupQuota    = "CacheParameterGroupQuotaExceeded"
 
+	codeUserExists          = "UserAlreadyExists"
+	codeUserNotFound        = "UserNotFound"
+	codeUserState           = "InvalidUserState"
+	codeUserQuota           = "UserQuotaExceeded"
+	codeUserGroupExists     = "UserGroupAlreadyExists"
+	codeUserGroupNotFound   = "UserGroupNotFound"
+	codeUserGroupState      = "InvalidUserGroupState"
+	codeUserGroupQuota      = "UserGroupQuotaExceeded"
+	codeDuplicateUserName   = "DuplicateUserName"
+	codeDefaultUserRequired = "DefaultUserRequired"
+	codeDefaultUserInGroup  = "DefaultUserAssociatedToUserGroup"
+
 	codeInvalidKey  = "InvalidKMSKeyFault"
 	codeInvalidARN  = "InvalidARN"
 	codeTagQuota    = "TagQuotaPerResourceExceeded"
 	codeTagNotFound = "TagNotFound"
+
+	codeUpdateNotFound = "ServiceUpdateNotFoundFault"
 )
 
 func invalid(format string, args ...any) error {

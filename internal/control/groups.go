@@ -21,6 +21,8 @@ type NewGroup struct {
 	NodeGroups                 *int
 	Shards                     []NewShard
 	AutomaticFailover, MultiAZ bool
+	// UserGroupIDs are the user groups whose users may log in; one at most.
+	UserGroupIDs []string
 }
 
 // Group is a replication group with its members in the order of their numbers.

@@ -78,7 +78,13 @@ func (c *Control) putGroup(tx *store.Tx, n newGroup, next int) (*Group, error) {
 	if err := checkDurability(n.Parameters, n.in.MultiAZ); err != nil {
 		return nil, err
 	}
+	if err := n.adoptUserGroups(tx); err != nil {
+		return nil, err
+	}
 	g := n.group(c)
+	if err := n.protect(&g); err != nil {
+		return nil, err
+	}
 	members := n.members(&g, subnets)
 	exceeded, err := c.reserve(tx, n.region, len(members), n.node)
 	if err != nil {
@@ -106,6 +112,7 @@ func (n *newGroup) group(c *Control) cache.ReplicationGroup {
 		Region: n.region, ID: n.id, Description: n.in.Description, Settings: n.Settings,
 		ClusterEnabled: n.cluster, AutomaticFailover: n.in.AutomaticFailover, MultiAZ: n.in.MultiAZ,
 		Seed: n.seed, CreatedAt: c.Now(), Status: cache.StatusCreating, Secret: newSecret(),
+		UserGroupIDs: n.in.UserGroupIDs,
 	}
 }
 

@@ -31,7 +31,9 @@ func (c *Control) probe(ctx context.Context, g *Group, id string) (cache.Health,
 	k := &g.Members[i]
 	ctx, cancel := context.WithTimeout(ctx, probeWait)
 	defer cancel()
-	h, err := c.Nodes.Probe(ctx, cache.NodeSpec{Key: k.Key(), Build: k.Node.Build, Address: k.Node.Address, Secret: g.Secret})
+	h, err := c.Nodes.Probe(ctx, cache.NodeSpec{
+		Key: k.NodeKey(), Build: k.Node.Build, Address: k.Node.Address, Secret: g.Secret, Transit: g.NodeTransit(&k.Node),
+	})
 	return h, err == nil
 }
 

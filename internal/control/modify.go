@@ -10,8 +10,8 @@ import (
 )
 
 // Change is what ModifyReplicationGroup and ModifyCacheCluster have in common.
-// Zero values and nil mean that nothing was said. All of it is applied at once,
-// whatever ApplyImmediately says: of it all, only another parameter group is told to engines.
+// Zero values and nil mean that nothing was said. What replaces or resizes nodes waits for
+// the maintenance window unless Immediately; all else is applied at once in any case.
 type Change struct {
 	SnapshotRetention                 *int
 	SnapshotWindow, MaintenanceWindow string
@@ -22,13 +22,15 @@ type Change struct {
 	SecurityGroupIDs        []string
 	// ParameterGroup is the parameter group that is to be used from now on.
 	ParameterGroup string
-	// Same is what cannot be changed yet, and passes if it is what there is.
+	// Same is what is named of engine, version and node type, often only as it is already.
 	Same Same
+	// Immediately is ApplyImmediately.
+	Immediately bool
 	// Memcached is for that engine alone, which can be given another version and node type too.
 	Memcached MemcachedChange
 }
 
-// Same are the settings that a request may name but not change.
+// Same are settings that a request names, to change them or as they are.
 type Same struct{ Engine, EngineVersion, NodeType, IPDiscovery string }
 
 // check checks what can be said without looking anywhere.
@@ -52,8 +54,7 @@ func (c *Change) check(region string) error {
 
 // check holds what is named against what there is.
 func (s *Same) check(now *cache.Settings, build string) error {
-	_, full, _ := strings.Cut(build, "-")
-	version := s.EngineVersion == now.EngineVersion || s.EngineVersion == full
+	version := presentVersion(s.EngineVersion, now.EngineVersion, build)
 	for _, c := range []struct {
 		member, asked, present string
 		equal                  bool
@@ -68,6 +69,13 @@ func (s *Same) check(now *cache.Settings, build string) error {
 		}
 	}
 	return nil
+}
+
+// presentVersion tells whether a version, as the API takes or shows it, is the one that
+// there is: "7.0", "7.0.15" of the build, or "6.2.0" where that is of another version.
+func presentVersion(asked, now, build string) bool {
+	_, full, _ := strings.Cut(build, "-")
+	return asked == now || asked == full && strings.HasPrefix(full+".", now+".") || asked == now+".0"
 }
 
 // unchangeable refuses a change that is not built.

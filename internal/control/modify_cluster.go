@@ -23,8 +23,12 @@ func (c *Control) ModifyCacheCluster(ctx context.Context, region, id string, in 
 	if err := in.Memcached.refuse(); err != nil {
 		return nil, err
 	}
+	seen, err := c.lookAtCluster(ctx, region, id, &in)
+	if err != nil {
+		return nil, err
+	}
 	var k cache.CacheCluster
-	err := c.DB.Update(ctx, func(tx *store.Tx) error {
+	err = c.DB.Update(ctx, func(tx *store.Tx) error {
 		var err error
 		if k, err = getCluster(tx, region, id); err != nil {
 			return err
@@ -33,18 +37,19 @@ func (c *Control) ModifyCacheCluster(ctx context.Context, region, id string, in 
 			return invalid("Cache cluster %s is a member of replication group %s. Modify the group with ModifyReplicationGroup.", k.ID, k.GroupID)
 		}
 		if !modifiable(k.Status) {
-			return cache.Faultf(codeClusterState, "Cache cluster must be in available state to modify. Cache cluster %s has status %s.", k.ID, k.Status)
+			return notAvailable(&k)
 		}
-		return c.changeCluster(tx, &k, &in)
+		return c.changeCluster(tx, &k, &in, seen)
 	})
 	if err != nil {
-		return nil, err
+		return nil, c.tellRefusal(ctx, region, cache.EventCluster, lower(id), err)
 	}
 	return &k, nil
 }
 
-func (c *Control) changeCluster(tx *store.Tx, k *cache.CacheCluster, in *Change) error {
-	if err := in.Same.check(&k.Settings, k.Node.Build); err != nil {
+func (c *Control) changeCluster(tx *store.Tx, k *cache.CacheCluster, in *Change, seen sizes) error {
+	fixed := Same{IPDiscovery: in.Same.IPDiscovery}
+	if err := fixed.check(&k.Settings, ""); err != nil {
 		return err
 	}
 	before := k.SnapshotRetention
@@ -52,9 +57,15 @@ func (c *Control) changeCluster(tx *store.Tx, k *cache.CacheCluster, in *Change)
 	if err != nil {
 		return err
 	}
-	used, err := c.associate(tx, k.Region, in.ParameterGroup, &k.Settings, &parameterUser{members: []cache.CacheCluster{*k}})
+	later, err := c.changeKind(tx, in, &k.Settings, &parameterUser{members: []cache.CacheCluster{*k}}, seen)
 	if err != nil {
 		return err
+	}
+	if later.begins {
+		if k.Status != cache.StatusAvailable {
+			return notAvailable(k)
+		}
+		k.Status = cache.StatusModifying
 	}
 	if k.SnapshotRetention != before {
 		if err := keepFor(tx, k.Region, "", k.ID, k.SnapshotRetention); err != nil {
@@ -64,5 +75,9 @@ func (c *Control) changeCluster(tx *store.Tx, k *cache.CacheCluster, in *Change)
 	if err := records.Clusters.Put(tx, k.Key(), *k); err != nil {
 		return err
 	}
-	return c.tell(tx, k.Region, cache.EventCluster, k.ID, append(notes, used...)...)
+	return c.tell(tx, k.Region, cache.EventCluster, k.ID, append(notes, later.notes...)...)
+}
+
+func notAvailable(k *cache.CacheCluster) error {
+	return cache.Faultf(codeClusterState, "Cache cluster must be in available state to modify. Cache cluster %s has status %s.", k.ID, k.Status)
 }

@@ -17,10 +17,14 @@ type GroupChange struct {
 	SnapshottingCluster string
 	AutomaticFailover   *bool
 	MultiAZ             *bool
-	// PrimaryCluster is the member that is to lead, and Immediately, ApplyImmediately, that
-	// this may be now. All else is applied at once in any case.
+	// Auth is only changed Immediately.
+	Auth AuthChange
+	// UserGroups are always changed at once.
+	UserGroups UserGroupsOf
+	// PrimaryCluster is the member that is to lead, which may only be Immediately.
 	PrimaryCluster string
-	Immediately    bool
+	// Transit is what is to become of the encryption of connections.
+	Transit Transit
 	// ClusterMode cannot be changed yet, and passes if it is what there is.
 	ClusterMode string
 }
@@ -35,8 +39,12 @@ func (c *Control) ModifyReplicationGroup(ctx context.Context, region, id string,
 			return nil, err
 		}
 	}
+	seen, err := c.lookAtGroup(ctx, region, id, &in.Change)
+	if err != nil {
+		return nil, err
+	}
 	var out Group
-	err := c.DB.Update(ctx, func(tx *store.Tx) error {
+	err = c.DB.Update(ctx, func(tx *store.Tx) error {
 		g, err := getGroup(tx, region, id)
 		if err != nil {
 			return err
@@ -47,15 +55,15 @@ func (c *Control) ModifyReplicationGroup(ctx context.Context, region, id string,
 		if out, err = withMembers(tx, g); err != nil {
 			return err
 		}
-		return c.changeGroup(tx, &out, &in)
+		return c.changeGroup(tx, &out, &in, seen)
 	})
 	if err != nil {
-		return nil, err
+		return nil, c.tellRefusal(ctx, region, cache.EventGroup, lower(id), err)
 	}
 	return &out, nil
 }
 
-func (c *Control) changeGroup(tx *store.Tx, g *Group, in *GroupChange) error {
+func (c *Control) changeGroup(tx *store.Tx, g *Group, in *GroupChange, seen sizes) error {
 	if err := in.checkSame(g); err != nil {
 		return err
 	}
@@ -68,7 +76,7 @@ func (c *Control) changeGroup(tx *store.Tx, g *Group, in *GroupChange) error {
 	if err != nil {
 		return err
 	}
-	used, err := c.associate(tx, g.Region, in.ParameterGroup, &g.Settings, &parameterUser{group: &g.ReplicationGroup, members: g.Members})
+	later, err := c.changeKind(tx, &in.Change, &g.Settings, &parameterUser{group: &g.ReplicationGroup, members: g.Members}, seen)
 	if err != nil {
 		return err
 	}
@@ -76,6 +84,17 @@ func (c *Control) changeGroup(tx *store.Tx, g *Group, in *GroupChange) error {
 		return err
 	}
 	if err := chooseSource(tx, &g.ReplicationGroup, in.SnapshottingCluster); err != nil {
+		return err
+	}
+	used, err := in.UserGroups.useUserGroups(tx, g)
+	if err != nil {
+		return err
+	}
+	if err := checkUsersLater(tx, &g.ReplicationGroup); err != nil {
+		return err
+	}
+	tokens, err := in.changeToken(g, &before, c.Now())
+	if err != nil {
 		return err
 	}
 	g.Description = orElse(in.Description, g.Description)
@@ -91,13 +110,22 @@ func (c *Control) changeGroup(tx *store.Tx, g *Group, in *GroupChange) error {
 			return err
 		}
 	}
+	if later.begins {
+		if err := in.checkBegin(g); err != nil {
+			return err
+		}
+		g.Status = cache.StatusModifying
+	}
+	if err := c.changeTransit(in, g, later.begins); err != nil {
+		return err
+	}
 	if err := records.Groups.Put(tx, g.Key(), g.ReplicationGroup); err != nil {
 		return err
 	}
 	if err := in.promote(tx, g); err != nil {
 		return err
 	}
-	return c.tell(tx, g.Region, cache.EventGroup, g.ID, slices.Concat(notes, turned, used)...)
+	return c.tell(tx, g.Region, cache.EventGroup, g.ID, slices.Concat(notes, turned, later.notes, used, tokens)...)
 }
 
 // follow gives a member the settings of its group that can be modified.
@@ -107,7 +135,13 @@ func follow(member, group *cache.Settings) {
 	member.NotificationTopicARN = group.NotificationTopicARN
 	member.AutoMinorVersionUpgrade = group.AutoMinorVersionUpgrade
 	member.SecurityGroupIDs = slices.Clone(group.SecurityGroupIDs)
-	member.ParameterGroup, member.Parameters = group.ParameterGroup, maps.Clone(group.Parameters)
+	member.Pending = nil // it is its group's
+	// One that an upgrade which failed has left behind has a group of another family.
+	own, _ := cache.FamilyOf(member.Engine, member.EngineVersion)
+	if family, _ := cache.FamilyOf(group.Engine, group.EngineVersion); own == family {
+		member.ParameterGroup, member.Parameters = group.ParameterGroup, maps.Clone(group.Parameters)
+	}
+	member.Access = group.Access
 }
 
 // chooseSource writes down which member the daily backup reads. Without cluster
@@ -137,13 +171,18 @@ func chooseSource(tx *store.Tx, g *cache.ReplicationGroup, asked string) error {
 	return nil
 }
 
+// checkBegin tells whether nodes may be replaced or resized now.
+func (in *GroupChange) checkBegin(g *Group) error {
+	if to := lower(in.PrimaryCluster); to != "" && to != g.Primary {
+		return conflict("PrimaryClusterId cannot be applied together with another engine version or node type. Ask for them one after the other.")
+	}
+	return checkChangeable(g)
+}
+
 // checkSame holds what is named and cannot be changed against what there is.
 func (in *GroupChange) checkSame(g *Group) error {
-	build := ""
-	if len(g.Members) > 0 {
-		build = g.Members[0].Node.Build
-	}
-	if err := in.Same.check(&g.Settings, build); err != nil {
+	fixed := Same{IPDiscovery: in.Same.IPDiscovery}
+	if err := fixed.check(&g.Settings, ""); err != nil {
 		return err
 	}
 	mode := "disabled"

@@ -37,7 +37,7 @@ func parameterGroupUsers(tx *store.Tx, g *cache.ParameterGroup) ([]parameterUser
 	}
 	var out []parameterUser
 	for i := range groups {
-		if groups[i].ParameterGroup != g.Name {
+		if !refersTo(&groups[i].Settings, groups[i].Upgrade, g.Name) {
 			continue
 		}
 		full, err := withMembers(tx, groups[i])
@@ -51,7 +51,7 @@ func parameterGroupUsers(tx *store.Tx, g *cache.ParameterGroup) ([]parameterUser
 		return nil, err
 	}
 	for _, k := range alone {
-		if k.GroupID == "" && k.ParameterGroup == g.Name {
+		if k.GroupID == "" && refersTo(&k.Settings, k.Upgrade, g.Name) {
 			out = append(out, parameterUser{members: []cache.CacheCluster{k}})
 		}
 	}
@@ -64,14 +64,14 @@ func (c *Control) giveParameters(tx *store.Tx, u *parameterUser, g *cache.Parame
 		return err
 	}
 	if u.group != nil {
-		u.group.Parameters = maps.Clone(g.Values)
+		giveValues(&u.group.Settings, u.group.Upgrade, g)
 		if err := records.Groups.Put(tx, u.group.Key(), *u.group); err != nil {
 			return err
 		}
 	}
 	for i := range u.members {
 		k := &u.members[i]
-		k.Parameters = maps.Clone(g.Values)
+		giveValues(&k.Settings, k.Upgrade, g)
 		if err := records.Clusters.Put(tx, k.Key(), *k); err != nil {
 			return err
 		}
@@ -99,11 +99,7 @@ func (c *Control) checkUse(u *parameterUser, g *cache.ParameterGroup, before map
 	if err := checkDurability(g.Values, u.multiAZ()); err != nil {
 		return err
 	}
-	builds := map[string]bool{}
-	for i := range u.members {
-		builds[u.members[i].Node.Build] = true
-	}
-	for _, build := range slices.Sorted(maps.Keys(builds)) {
+	for _, build := range buildsWith(u, g.Name) {
 		if err := c.checkHonoured(g, build, only(g.Values, changed)); err != nil {
 			return err
 		}

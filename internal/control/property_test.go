@@ -70,11 +70,18 @@ func checkInvariants(t rapidOrTest, w *controltest.World, ownHost bool) {
 		if (g.SnapshotRetention > 0) != (g.SnapshottingCluster != "") {
 			t.Fatalf("group %s keeps backups for %d days and takes them of %q", g.ID, g.SnapshotRetention, g.SnapshottingCluster)
 		}
-		if (g.Change != nil) != (g.Status == cache.StatusModifying) || len(g.Members) > 6 {
+		begins := g.Pending != nil && g.Pending.Now
+		if (g.Change != nil || begins) != (g.Status == cache.StatusModifying) || len(g.Members) > 6 {
 			t.Fatalf("group %s with %d members has status %s and change %v", g.ID, len(g.Members), g.Status, g.Change)
 		}
 		if g.SnapshotRetention > 0 && g.Change == nil && !slices.Contains(g.Members, g.SnapshottingCluster) {
 			t.Fatalf("backups of group %s are taken of %s, which has gone", g.ID, g.SnapshottingCluster)
+		}
+		if p := g.Pending; p != nil {
+			to := cache.Kind{Engine: p.Engine, EngineVersion: p.EngineVersion}
+			if p.Empty() || p.NodeType == g.NodeType || p.EngineVersion != "" && cache.CheckUpgrade(g.Kind(""), to, nil, false) != nil {
+				t.Fatalf("of group %s, which is %+v, there waits %+v", g.ID, g.Kind(""), p)
+			}
 		}
 		add(g.PrimaryEndpoint, records.GroupOwner(g.Key()))
 		add(g.ReaderEndpoint, records.GroupOwner(g.Key()))
@@ -82,6 +89,9 @@ func checkInvariants(t rapidOrTest, w *controltest.World, ownHost bool) {
 			k, ok := clusters[cache.Key(g.Region, id)]
 			if !ok || k.GroupID != g.ID {
 				t.Fatalf("group %s lists %s, which is %+v", g.ID, id, k)
+			}
+			if !k.Kind("").Same(g.Kind("")) || k.Node.Build != clusters[cache.Key(g.Region, g.Members[0])].Node.Build {
+				t.Fatalf("group %s is %+v, and member %s is %+v", g.ID, g.Kind(""), id, k.Kind(k.Node.Build))
 			}
 			if k.SnapshotRetention != g.SnapshotRetention || k.SnapshotWindow != g.SnapshotWindow {
 				t.Fatalf("group %s and member %s have other backups", g.ID, id)
@@ -187,7 +197,10 @@ func (a *actor) actions() map[string]func(*rapid.T) {
 		"create group": func(*rapid.T) {
 			_, err := c.CreateReplicationGroup(ctx, region, control.NewGroup{
 				ID: a.id("g", 4), Nodes: new(rapid.IntRange(1, 4).Draw(a.rt, "nodes")),
-				Asked: control.Asked{Engine: "valkey", NodeType: "cache.t3.micro", Port: port(), SnapshotName: a.seed()},
+				Asked: control.Asked{
+					Engine: "valkey", NodeType: "cache.t3.micro", Port: port(), SnapshotName: a.seed(),
+					EngineVersion: rapid.SampledFrom([]string{"", "7.2"}).Draw(a.rt, "version"),
+				},
 			})
 			a.check(err)
 		},
@@ -237,10 +250,20 @@ func (a *actor) actions() map[string]func(*rapid.T) {
 			})
 			a.check(err)
 		},
+		"upgrade": func(*rapid.T) {
+			to := control.Same{
+				Engine:        rapid.SampledFrom([]string{"", cache.Redis, cache.Valkey}).Draw(a.rt, "engine"),
+				EngineVersion: rapid.SampledFrom([]string{"", "6.2", "7.0", "7.1", "7.2", "8.1"}).Draw(a.rt, "version"),
+				NodeType:      rapid.SampledFrom([]string{"", "cache.t3.micro", "cache.t3.small", "cache.m6g.large"}).Draw(a.rt, "node type"),
+			}
+			change := control.Change{Same: to, Immediately: rapid.Bool().Draw(a.rt, "immediately")}
+			_, err := c.ModifyReplicationGroup(ctx, region, a.id("g", 4), control.GroupChange{Change: change})
+			a.check(err)
+		},
 		"hand over": func(*rapid.T) {
 			id := a.id("g", 4)
 			_, err := c.ModifyReplicationGroup(ctx, region, id, control.GroupChange{
-				PrimaryCluster: id + rapid.SampledFrom([]string{"-001", "-002"}).Draw(a.rt, "member"), Immediately: true,
+				PrimaryCluster: id + rapid.SampledFrom([]string{"-001", "-002"}).Draw(a.rt, "member"), Change: control.Change{Immediately: true},
 				AutomaticFailover: new(rapid.Bool().Draw(a.rt, "failover")),
 			})
 			a.check(err)

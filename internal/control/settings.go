@@ -28,8 +28,11 @@ type Asked struct {
 	Tags                    []cache.Tag
 	AtRestEncryption        bool
 	KmsKeyID                string
+	Transit                 Transit
 	SnapshotName            string
 	SnapshotARNs            []string
+	// AuthToken is what clients of a replication group have to know; "" for nothing.
+	AuthToken string
 	// ClusterMode says whether the keys are to be spread over several shards: "enabled",
 	// "disabled", or "" for as the parameter group, or else the snapshot, has it.
 	ClusterMode string
@@ -148,6 +151,9 @@ func (c *Control) decide(ctx context.Context, region, id string, a *Asked, from 
 	d.NetworkType, d.IPDiscovery = ipv4, ipv4
 	d.Tags = a.Tags
 	d.AtRestEncryption, d.KmsKeyID = a.AtRestEncryption, a.KmsKeyID
+	if err := c.decideTransit(d, a.Transit); err != nil {
+		return nil, err
+	}
 	d.note()
 	return d, nil
 }

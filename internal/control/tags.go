@@ -93,6 +93,10 @@ func findTagged(tx *store.Tx, region, arn string) (*tagged, error) {
 		return taggedSubnetGroup(tx, region, name)
 	case cache.KindParameterGroup:
 		return taggedParameterGroup(tx, region, name)
+	case cache.KindUser:
+		return taggedUser(tx, region, name)
+	case cache.KindUserGroup:
+		return taggedUserGroup(tx, region, name)
 	}
 	return nil, cache.Faultf(codeInvalidARN, "Resources of the kind %s are not supported by this endpoint yet: %s", kind, arn)
 }
@@ -166,5 +170,28 @@ func taggedParameterGroup(tx *store.Tx, region, name string) (*tagged, error) {
 		}
 		g.Tags = tags
 		return records.ParameterGroups.Put(tx, g.Key(), g)
+	}}, err
+}
+
+func taggedUser(tx *store.Tx, region, id string) (*tagged, error) {
+	seen, err := lookAtUsage(tx, region)
+	if err != nil {
+		return nil, err
+	}
+	u, err := getUser(tx, region, id, seen)
+	return &tagged{u.Tags, func(tags []cache.Tag) error {
+		if u.ID == cache.BuiltInUser {
+			return invalid("The user %s cannot be tagged.", u.ID)
+		}
+		u.Tags = tags
+		return records.Users.Put(tx, u.Key(), u)
+	}}, err
+}
+
+func taggedUserGroup(tx *store.Tx, region, id string) (*tagged, error) {
+	g, err := getUserGroup(tx, region, id)
+	return &tagged{g.Tags, func(tags []cache.Tag) error {
+		g.Tags = tags
+		return records.UserGroups.Put(tx, g.Key(), g)
 	}}, err
 }

@@ -74,6 +74,9 @@ func (h *handlers) describeCacheClusters(ctx context.Context, in *elasticache.De
 	if err != nil {
 		return nil, err
 	}
+	if err := h.ctl.ShowPending(ctx, clusters); err != nil {
+		return nil, err
+	}
 	out.CacheClusters = make([]types.CacheCluster, len(clusters))
 	for i := range clusters {
 		out.CacheClusters[i] = showCluster(&clusters[i], aws.ToBool(in.ShowCacheNodeInfo))
@@ -114,8 +117,10 @@ func showCluster(k *cache.CacheCluster, nodes bool) types.CacheCluster {
 		},
 		NetworkType:                        types.NetworkType(k.NetworkType),
 		IpDiscovery:                        types.IpDiscovery(k.IPDiscovery),
-		AuthTokenEnabled:                   aws.Bool(false),
-		TransitEncryptionEnabled:           aws.Bool(false),
+		AuthTokenEnabled:                   aws.Bool(hasToken(k.Access)),
+		AuthTokenLastModifiedDate:          tokenDate(k.Access),
+		TransitEncryptionEnabled:           aws.Bool(k.TransitEncryption != ""),
+		TransitEncryptionMode:              types.TransitEncryptionMode(k.TransitEncryption),
 		AtRestEncryptionEnabled:            aws.Bool(k.AtRestEncryption),
 		ReplicationGroupLogDeliveryEnabled: aws.Bool(false),
 		PendingModifiedValues:              &types.PendingModifiedValues{},
@@ -131,6 +136,7 @@ func showCluster(k *cache.CacheCluster, nodes bool) types.CacheCluster {
 		showMemcached(k, nodes, &out)
 		return out
 	}
+	showKind(k.Pending, out.PendingModifiedValues)
 	if nodes && usable(k.Status) {
 		out.CacheNodes = []types.CacheNode{showNode(k)}
 	}

@@ -2,6 +2,7 @@ package elasticache
 
 import (
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
@@ -56,6 +57,16 @@ func onOff[T ~string](on bool) T {
 		return "enabled"
 	}
 	return "disabled"
+}
+
+// hasToken tells whether clients log in with an AUTH token.
+func hasToken(a *cache.Access) bool { return a != nil && !a.TokenModifiedAt.IsZero() }
+
+func tokenDate(a *cache.Access) *time.Time {
+	if !hasToken(a) {
+		return nil
+	}
+	return aws.Time(a.TokenModifiedAt)
 }
 
 // shownVersion is a version in three parts, as ElastiCache shows those of caches:

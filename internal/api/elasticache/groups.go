@@ -36,8 +36,10 @@ func (h *handlers) createReplicationGroup(ctx context.Context, in *elasticache.C
 			Tags:                    readTags(in.Tags),
 			AtRestEncryption:        aws.ToBool(in.AtRestEncryptionEnabled),
 			KmsKeyID:                aws.ToString(in.KmsKeyId),
+			Transit:                 control.Transit{Enabled: in.TransitEncryptionEnabled, Mode: string(in.TransitEncryptionMode)},
 			SnapshotName:            aws.ToString(in.SnapshotName),
 			SnapshotARNs:            in.SnapshotArns,
+			AuthToken:               aws.ToString(in.AuthToken),
 		},
 		Nodes:             number(in.NumCacheClusters),
 		Replicas:          number(in.ReplicasPerNodeGroup),
@@ -45,6 +47,7 @@ func (h *handlers) createReplicationGroup(ctx context.Context, in *elasticache.C
 		NodeGroups:        number(in.NumNodeGroups),
 		AutomaticFailover: aws.ToBool(in.AutomaticFailoverEnabled),
 		MultiAZ:           aws.ToBool(in.MultiAZEnabled),
+		UserGroupIDs:      in.UserGroupIds,
 	}
 	req.ClusterMode = string(in.ClusterMode)
 	for i := range in.NodeGroupConfiguration {
@@ -118,10 +121,13 @@ func showGroup(g *control.Group) types.ReplicationGroup {
 		ClusterEnabled:             aws.Bool(g.ClusterEnabled),
 		ClusterMode:                onOff[types.ClusterMode](g.ClusterEnabled),
 		DataTiering:                types.DataTieringStatusDisabled,
-		AuthTokenEnabled:           aws.Bool(false),
-		TransitEncryptionEnabled:   aws.Bool(false),
+		AuthTokenEnabled:           aws.Bool(hasToken(g.Access)),
+		AuthTokenLastModifiedDate:  tokenDate(g.Access),
+		TransitEncryptionEnabled:   aws.Bool(g.TransitEncryption != ""),
+		TransitEncryptionMode:      types.TransitEncryptionMode(g.TransitEncryption),
 		AtRestEncryptionEnabled:    aws.Bool(g.AtRestEncryption),
 		KmsKeyId:                   optional(g.KmsKeyID),
+		UserGroupIds:               g.UserGroupIDs,
 		PendingModifiedValues:      showPending(g),
 	}
 }
@@ -132,6 +138,11 @@ func showPending(g *control.Group) *types.ReplicationGroupPendingModifiedValues 
 	if c := g.Change; c != nil {
 		out.PrimaryClusterId = optional(c.Promote)
 	}
+	if t := g.TransitChange; t != nil {
+		out.TransitEncryptionEnabled, out.TransitEncryptionMode = aws.Bool(t.To != ""), types.TransitEncryptionMode(t.To)
+	}
+	out.UserGroups = showUserGroupsChange(g)
+	out.AuthTokenStatus = types.AuthTokenUpdateStatus(g.PendingToken())
 	return out
 }
 

@@ -30,14 +30,19 @@ func (h *handlers) modifyReplicationGroup(ctx context.Context, in *elasticache.M
 				NodeType:      aws.ToString(in.CacheNodeType),
 				IPDiscovery:   string(in.IpDiscovery),
 			},
+			Immediately: aws.ToBool(in.ApplyImmediately),
 		},
 		Description:         in.ReplicationGroupDescription,
 		SnapshottingCluster: aws.ToString(in.SnapshottingClusterId),
 		AutomaticFailover:   in.AutomaticFailoverEnabled,
 		MultiAZ:             in.MultiAZEnabled,
 		PrimaryCluster:      aws.ToString(in.PrimaryClusterId),
-		Immediately:         aws.ToBool(in.ApplyImmediately),
 		ClusterMode:         string(in.ClusterMode),
+		Transit:             control.Transit{Enabled: in.TransitEncryptionEnabled, Mode: string(in.TransitEncryptionMode)},
+		Auth:                control.AuthChange{Token: aws.ToString(in.AuthToken), Strategy: string(in.AuthTokenUpdateStrategy)},
+		UserGroups: control.UserGroupsOf{
+			Add: in.UserGroupIdsToAdd, Remove: in.UserGroupIdsToRemove, RemoveAll: aws.ToBool(in.RemoveUserGroups),
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -64,7 +69,8 @@ func (h *handlers) modifyCacheCluster(ctx context.Context, in *elasticache.Modif
 			NodeType:      aws.ToString(in.CacheNodeType),
 			IPDiscovery:   string(in.IpDiscovery),
 		},
-		Memcached: readMemcachedChange(in),
+		Immediately: aws.ToBool(in.ApplyImmediately),
+		Memcached:   readMemcachedChange(in),
 	})
 	if err != nil {
 		return nil, err
@@ -75,16 +81,9 @@ func (h *handlers) modifyCacheCluster(ctx context.Context, in *elasticache.Modif
 // refuseGroupChange looks for what ModifyReplicationGroup does not build.
 func refuseGroupChange(in *elasticache.ModifyReplicationGroupInput) error {
 	return refuse(
-		ask{"AuthToken", text(in.AuthToken)},
-		ask{"AuthTokenUpdateStrategy", in.AuthTokenUpdateStrategy != ""},
 		ask{"CacheSecurityGroupNames", len(in.CacheSecurityGroupNames) > 0},
 		ask{"Durability", unlike(in.Durability, types.DurabilityDisabled) && unlike(in.Durability, types.DurabilityDefault)},
 		ask{"LogDeliveryConfigurations", len(in.LogDeliveryConfigurations) > 0},
-		ask{"RemoveUserGroups", aws.ToBool(in.RemoveUserGroups)},
-		ask{"TransitEncryptionEnabled", aws.ToBool(in.TransitEncryptionEnabled)},
-		ask{"TransitEncryptionMode", in.TransitEncryptionMode != ""},
-		ask{"UserGroupIdsToAdd", len(in.UserGroupIdsToAdd) > 0},
-		ask{"UserGroupIdsToRemove", len(in.UserGroupIdsToRemove) > 0},
 	)
 }
 

@@ -32,10 +32,6 @@ func unlike[T ~string](v, only T) bool { return v != "" && v != only }
 // refuseGroup looks for what CreateReplicationGroup does not build.
 func refuseGroup(in *elasticache.CreateReplicationGroupInput) error {
 	return refuse(
-		ask{"TransitEncryptionEnabled", aws.ToBool(in.TransitEncryptionEnabled)},
-		ask{"TransitEncryptionMode", in.TransitEncryptionMode != ""},
-		ask{"AuthToken", text(in.AuthToken)},
-		ask{"UserGroupIds", len(in.UserGroupIds) > 0},
 		ask{"ClusterMode", unlike(in.ClusterMode, types.ClusterModeDisabled) && in.ClusterMode != types.ClusterModeEnabled},
 		ask{"GlobalReplicationGroupId", text(in.GlobalReplicationGroupId)},
 		ask{"PrimaryClusterId", text(in.PrimaryClusterId)},

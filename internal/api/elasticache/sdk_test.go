@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type rootKeys struct{}
 
 func (rootKeys) Secret(id string) (string, sigv4.Identity, bool) {
-	return "secret", sigv4.Identity{Account: cache.Account}, id == "AKIAROOT"
+	return "secret", sigv4.Identity{Account: cache.Account, ARN: cache.RootARN}, id == "AKIAROOT"
 }
 
 // serve puts a world behind a real front door and returns a client of it.

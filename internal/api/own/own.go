@@ -6,6 +6,7 @@ package own
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"holdfast.dev/internal/api/query"
 	"holdfast.dev/internal/api/shapes"
@@ -22,9 +23,10 @@ const (
 var table = &shapes.Service{
 	Name: Name, Version: Version, Namespace: "https://holdfast.dev/doc/" + Version + "/",
 	Actions: map[string]shapes.Action{
-		"ImportSnapshot": {Input: "ImportSnapshotInput", Output: "ImportSnapshotOutput", Result: true},
+		"ImportSnapshot":         {Input: "ImportSnapshotInput", Output: "ImportSnapshotOutput", Result: true},
+		"DescribeUpgradeReports": {Input: "DescribeUpgradeReportsInput", Output: "DescribeUpgradeReportsOutput", Result: true},
 	},
-	Required: map[string][]string{"ImportSnapshotInput": {"Document"}},
+	Required: map[string][]string{"ImportSnapshotInput": {"Document"}, "DescribeUpgradeReportsInput": {"CacheId"}},
 }
 
 // ImportSnapshotInput asks for a snapshot of staged files.
@@ -36,6 +38,18 @@ type ImportSnapshotInput struct {
 // ImportSnapshotOutput says what came of it so far.
 type ImportSnapshotOutput struct {
 	SnapshotName, SnapshotStatus *string
+}
+
+// DescribeUpgradeReportsInput asks what became of a cache while it was upgraded or resized.
+type DescribeUpgradeReportsInput struct {
+	// CacheId is a replication group's or a cache cluster's.
+	CacheId *string //nolint:revive // as AWS spells its parameters
+}
+
+// DescribeUpgradeReportsOutput tells it.
+type DescribeUpgradeReportsOutput struct {
+	// Document is a list of cache.UpgradeReport as JSON, the oldest first.
+	Document *string
 }
 
 // New returns the service.
@@ -51,6 +65,18 @@ func New(ctl *control.Control) *query.Service {
 			return nil, err
 		}
 		return &ImportSnapshotOutput{SnapshotName: &s.Name, SnapshotStatus: (*string)(&s.Status)}, nil
+	})
+	query.Handle(svc, func(ctx context.Context, in *DescribeUpgradeReportsInput) (*DescribeUpgradeReportsOutput, error) {
+		reports, err := ctl.UpgradeReports(ctx, query.InfoFrom(ctx).Region, *in.CacheId)
+		if err != nil {
+			return nil, err
+		}
+		document, err := json.Marshal(reports)
+		if err != nil {
+			return nil, fmt.Errorf("cannot encode the reports: %w", err)
+		}
+		text := string(document)
+		return &DescribeUpgradeReportsOutput{Document: &text}, nil
 	})
 	return svc
 }

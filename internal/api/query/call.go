@@ -21,6 +21,9 @@ type Call struct {
 	Action string
 	// Mutating tells an action that changes something.
 	Mutating bool
+	// Check is asked, if there is one, before the handler runs, with the decoded input.
+	// Its error is the call's.
+	Check func(ctx context.Context, in any) error
 
 	service *Service
 	form    map[string]string
@@ -93,6 +96,11 @@ func (c *Call) run(ctx context.Context) (body []byte, err error) {
 	in := a.newInput()
 	if err := a.decode(&path{}, root, in.Elem()); err != nil {
 		return nil, err
+	}
+	if c.Check != nil {
+		if err := c.Check(ctx, in.Interface()); err != nil {
+			return nil, err
+		}
 	}
 	if c.Mutating {
 		var cancel context.CancelFunc

@@ -94,6 +94,9 @@ func (w *World) groups(tx *store.Tx) error {
 		if c := g.Change; c != nil && c.Promote != "" {
 			g.Primary = c.Promote
 		}
+		if err := w.upgradeGroup(tx, g); err != nil {
+			return false, err
+		}
 		if err := w.reshard(tx, g); err != nil {
 			return false, err
 		}
@@ -138,10 +141,14 @@ func (w *World) clusters(tx *store.Tx) error {
 		if k.Status == cache.StatusCreating || k.Reboot != nil {
 			k.Node.Parameters = k.StartedParameters()
 		}
+		if err := w.upgradeCluster(tx, k); err != nil {
+			return false, err
+		}
 		k.Node.Parameters.Told, _ = k.SplitParameters()
 		k.Node.Parameters.Unsure = false
 		k.Status, k.Reboot = cache.StatusAvailable, nil
 		k.Node.Process, k.Node.Ready = &cache.Process{PID: 1}, true
+		k.Node.Access, k.Node.Blocked = k.Access.Digest(), k.Blocked()
 		return true, release(tx, k.Region, k.Key(), k.Seed)
 	})
 }
