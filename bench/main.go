@@ -113,6 +113,7 @@ var serviceBenches = []bench{
 	{"failover", "from the loss of a primary to the first accepted write, and what is lost, beside Sentinel and the engine's cluster", benchFailover},
 	{"endpoints", "commands by endpoints that the engine has bound and that are forwarded, beside the node's own address", benchEndpoints},
 	{"reshard", "a shard's slots to another one under clients, beside the engine's own tool", benchReshard},
+	{"upgrade", "for how long clients cannot write while a group becomes another version, beside a restart from a file", benchUpgrade},
 	{"monitor", "what 200 groups cost at rest, and what a restart of the service means to them", benchMonitor},
 }
 

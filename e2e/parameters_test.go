@@ -159,7 +159,7 @@ func TestParametersOfThree(t *testing.T) {
 		s.awaitParameters(fmt.Sprintf("three-00%d", i+1), "available", "in-sync")
 	}
 	want("reset", "volatile-lru", 25)
-	if err := s.trySet("ours", "rename-commands", "keys blocked"); code(err) != "InvalidParameterValue" || !strings.Contains(err.Error(), "rename-commands") {
+	if err := s.trySet("ours", "rename-commands", "keys allkeys"); code(err) != "InvalidParameterValue" || !strings.Contains(err.Error(), "rename-commands") {
 		t.Errorf("what no engine here can do: %v", err)
 	}
 }

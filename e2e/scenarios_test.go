@@ -24,7 +24,7 @@ const fewKeys = 300
 // happens to the service meanwhile.
 type scenario struct {
 	name string
-	// kinds of actions that occur in it, as internal/reconcile/action.go names them.
+	// kinds of actions that occur in it, as internal/reconcile names them.
 	kinds []string
 	// before, if set, happens first, in a service that does not crash.
 	before func(s *service)
@@ -122,9 +122,55 @@ var scenarios = []scenario{
 		run:    parametersAndReboot,
 	},
 	{
+		name:   "node type",
+		kinds:  []string{"begin", "resize"},
+		before: pairInStep,
+		run:    resizing,
+	},
+	{
+		name:   "node type put off",
+		kinds:  []string{"hasten"},
+		before: waiting,
+		run:    hastening,
+	},
+	{
+		name:   "failing upgrade",
+		kinds:  []string{"stop-short", "revert", "convert"},
+		before: beforeFailingUpgrade,
+		run:    failingUpgrade,
+	},
+	{
+		name:    "newer build",
+		kinds:   []string{"minor"},
+		before:  beforeNewerBuild,
+		between: installNewerBuild,
+		run:     newerBuild,
+	},
+	{
+		name:   "encryption",
+		kinds:  []string{"encrypt", "configure", "forward", "unforward"},
+		before: pairInStep,
+		run:    encryptionChanges,
+	},
+	{
+		name:  "encryption of all",
+		kinds: []string{"configure", "unforward", "encrypt"},
+		before: func(s *service) {
+			pairInStep(s)
+			s.changeTransit("pair", "preferred")
+		},
+		run: encryptionChanges,
+	},
+	{
 		name:  "resharding",
 		kinds: []string{"reshard", "move", "conclude"},
 		run:   resharding,
+	},
+	{
+		name:   "tokens",
+		kinds:  []string{"access"},
+		before: func(s *service) { s.protected("valkey", "8.1", 2) },
+		run:    tokens,
 	},
 }
 

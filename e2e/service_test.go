@@ -57,6 +57,9 @@ type service struct {
 	t      *testing.T
 	dir    string
 	listen string
+	flags  []string // of "serve", besides those that all have
+	// engines is the directory of its engines; "" for that of everybody.
+	engines string
 	// revive makes every request that finds the service dead start it again: what a
 	// person would do. How often that happened is in revived.
 	revive  bool
@@ -103,8 +106,11 @@ func newService(t *testing.T) *service {
 // before.
 func (s *service) start(env ...string) {
 	s.t.Helper()
-	cmd := exec.Command(program, "serve", "--data", s.dir, "--listen", s.listen)
+	cmd := exec.Command(program, append([]string{"serve", "--data", s.dir, "--listen", s.listen}, s.flags...)...)
 	cmd.Env = append(os.Environ(), env...)
+	if s.engines != "" {
+		cmd.Env = append(cmd.Env, "HOLDFAST_ENGINES_DIR="+s.engines)
+	}
 	cmd.Stderr = lockedWriter{&s.mu, &s.log}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
