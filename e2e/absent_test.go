@@ -88,25 +88,26 @@ func TestWhatDiedWhileTheServiceWasAway(t *testing.T) {
 }
 
 // TestCreationOutlastsNodesThatHang: a primary and a replica are stopped before their
-// groups are available. They are started again in the end, and the groups come to be.
+// groups are available, another primary when its replica has just been started. They are
+// started again in the end, and the groups come to be.
 func TestCreationOutlastsNodesThatHang(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
 	api := s.elasticache(east)
-	for id, node := range map[string]string{"lead": "lead-001", "follow": "follow-002"} {
+	for _, c := range []struct{ id, node, once string }{
+		{"lead", "lead-001", "lead-001"}, {"follow", "follow-002", "follow-002"}, {"late", "late-001", "late-002"},
+	} {
+		id, node := c.id, c.node
 		if _, err := api.CreateReplicationGroup(t.Context(), groupRequest(id, "valkey", "8.1", 2)); err != nil {
 			t.Fatal(err)
 		}
-		pid := 0
-		eventuallyFast(t, node+" runs", func() bool {
-			pid = s.enginePID(east, node)
-			return pid != 0
-		})
+		eventuallyFast(t, c.once+" runs", func() bool { return s.enginePID(east, c.once) != 0 })
+		pid := s.mustPID(east, node)
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, id := range []string{"lead", "follow"} {
+	for _, id := range []string{"lead", "follow", "late"} {
 		g := s.awaitGroup(east, id, "available")
 		s.awaitAnswer(primary(g), "SET", "key", "value")
 		s.awaitRoles(memberNames(id, 2))

@@ -31,6 +31,8 @@ func TestMetrics(t *testing.T) {
 	labels := `{region="us-east-1",cache_cluster_id="%s",cache_node_id="0001",replication_group_id="%s",engine="%s"}`
 	first, second := fmt.Sprintf(labels, "orders-001", "orders", "redis"), fmt.Sprintf(labels, "orders-002", "orders", "redis")
 	web := fmt.Sprintf(labels, "web", "", "memcached")
+	// What is a rate takes two readings, a minute apart.
+	s.wantMetrics(at, "aws_elasticache_curr_items"+first+" 12", "aws_elasticache_curr_items"+web+" 7")
 	s.wantMetrics(at,
 		"aws_elasticache_curr_items"+first+" 12", "aws_elasticache_curr_items"+second+" 12", "aws_elasticache_curr_items"+web+" 7",
 		"aws_elasticache_is_master"+first+" 1", "aws_elasticache_is_master"+second+" 0", "aws_elasticache_replication_lag"+second,

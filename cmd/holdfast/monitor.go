@@ -46,7 +46,7 @@ func (h hands) Nodes(ctx context.Context) (out []monitor.Node, err error) {
 }
 
 func (h hands) node(c *cache.CacheCluster, g *cache.ReplicationGroup) monitor.Node {
-	n := monitor.Node{Key: c.Key(), Engine: c.NodeKey(), Process: *c.Node.Process, Leads: true, Ready: c.Node.Ready}
+	n := monitor.Node{Key: c.Key(), Engine: c.NodeKey(), Process: *c.Node.Process, Leads: true, Ready: c.Node.Ready && !created(c, g)}
 	spec := cache.NodeSpec{Key: c.NodeKey(), Address: c.Node.Address, Secret: c.Secret}
 	if g != nil {
 		spec.Secret, spec.Transit = g.Secret, g.NodeTransit(&c.Node)
@@ -57,6 +57,15 @@ func (h hands) node(c *cache.CacheCluster, g *cache.ReplicationGroup) monitor.No
 	}
 	n.Login, n.Spec = h.in.engines.Admin(spec), spec
 	return n
+}
+
+// created tells whether a node belongs to a cache that is still being created: it has
+// nothing to lose, whatever it holds.
+func created(c *cache.CacheCluster, g *cache.ReplicationGroup) bool {
+	if g != nil {
+		return g.Status == cache.StatusCreating
+	}
+	return c.Status == cache.StatusCreating
 }
 
 // Look asks the process table.
